@@ -1,0 +1,90 @@
+"""Whether KVM works here. A /dev/kvm that can be written to is not proof: boot something."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from nodeproof.lab import requirements, store
+
+log = logging.getLogger(__name__)
+KVM = Path("/dev/kvm")
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+SECONDS = 10  # a working KVM needs one or two
+PROOF = b"as init process"  # the kernel's last word before user space
+
+
+@dataclass(frozen=True)
+class Acceleration:
+    """How guests run here, and why."""
+
+    kvm: bool
+    reason: str
+
+    @property
+    def arguments(self) -> list[str]:
+        """Return QEMU's arguments."""
+        if self.kvm:
+            return ["-accel", "kvm", "-cpu", "host"]
+        return ["-accel", "tcg,thread=multi,tb-size=512", "-cpu", "max"]
+
+    def __str__(self) -> str:
+        """Return the choice and its reason."""
+        return f"{'KVM' if self.kvm else 'emulation (TCG)'}: {self.reason}"
+
+
+def choose(kernel: Path, initrd: Path) -> Acceleration:
+    """Return how to run guests, booting ``kernel`` under KVM once for each boot of the host."""
+    if not os.access(KVM, os.R_OK | os.W_OK):
+        what = "cannot be opened by this user" if KVM.exists() else "does not exist"
+        return Acceleration(False, f"{KVM} {what}")
+    verdicts = store.cache_dir() / "kvm.json"
+    boot = BOOT_ID.read_text().strip()
+    known = store.read_json(verdicts)
+    if known.get("boot") != boot:
+        log.info("testing whether %s works (at most %d s)", KVM, SECONDS)
+        known = {"boot": boot, "works": boots(kernel, initrd)}
+        verdicts.parent.mkdir(parents=True, exist_ok=True)
+        store.write_json(verdicts, known)
+    if known["works"]:
+        return Acceleration(True, f"a test boot with {KVM} reached user space")
+    return Acceleration(False, f"{KVM} is there, but a test boot with it got nowhere")
+
+
+def boots(kernel: Path, initrd: Path) -> bool:
+    """Say whether a guest reaches user space under KVM.
+
+    Its first process ends at once, so the kernel panics, restarts, and QEMU ends.
+    """
+    argv = [
+        *qemu_command(),
+        *("-accel", "kvm", "-cpu", "host", "-m", "256", "-display", "none", "-nodefaults"),
+        *("-no-reboot", "-serial", "stdio", "-kernel", str(kernel), "-initrd", str(initrd)),
+        *("-append", f"console={console()} loglevel=7 rdinit=/bin/true panic=-1"),
+    ]
+    try:
+        done = subprocess.run(  # noqa: S603
+            argv,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as stopped:
+        return PROOF in (stopped.stdout or b"")
+    return PROOF in done.stdout
+
+
+def qemu_command() -> list[str]:
+    """Return QEMU for this host's own architecture, with its machine type."""
+    if os.uname().machine == "aarch64":
+        return [requirements.command("qemu-system-aarch64"), "-machine", "virt,gic-version=max"]
+    return [requirements.command("qemu-system-x86_64"), "-machine", "q35"]
+
+
+def console() -> str:
+    """Return the guest's name for its serial port."""
+    return "ttyAMA0" if os.uname().machine == "aarch64" else "ttyS0"

@@ -1,0 +1,223 @@
+"""Disk images of Debian, built once for each set of inputs and kept."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import tarfile
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from nodeproof.errors import NodeproofError, RefusedError
+from nodeproof.lab import guest, requirements, sources, store
+
+log = logging.getLogger(__name__)
+ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+DISK_SIZE = 12 * 1024**3  # sparse
+RECIPE = 1  # raise it when this module builds another image from the same inputs
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides what an image contains."""
+
+    distribution: str
+    architecture: str
+    packages: tuple[str, ...]
+    sources: str
+    settings: tuple[str, ...]
+
+    @property
+    def key(self) -> str:
+        """Return the image's name in the cache: the distribution and a hash of every input."""
+        files = [
+            (path, file.content.decode(), file.mode) for path, file in guest.image_files().items()
+        ]
+        inputs = json.dumps([RECIPE, DISK_SIZE, vars(self), sorted(files)], sort_keys=True)
+        return f"{self.distribution}-{hashlib.sha256(inputs.encode()).hexdigest()[:16]}"
+
+
+@dataclass(frozen=True)
+class Image:
+    """A built image: a disk to lay overlays on, and the kernel that boots it."""
+
+    folder: Path
+
+    @property
+    def disk(self) -> Path:
+        """Return the raw disk; it is never written to."""
+        return self.folder / "disk.raw"
+
+    @property
+    def kernel(self) -> Path:
+        """Return the kernel."""
+        return self.folder / "kernel"
+
+    @property
+    def initrd(self) -> Path:
+        """Return the initial RAM disk."""
+        return self.folder / "initrd"
+
+
+def architecture() -> str:
+    """Return this host's architecture in Debian's words."""
+    machine = platform.machine()
+    if machine not in ARCHITECTURES:
+        raise RefusedError(
+            f"lab: {machine} processors are not supported",
+            hint=f"Use a host with one of: {', '.join(ARCHITECTURES)}.",
+        )
+    return ARCHITECTURES[machine]
+
+
+def recipe(distribution: str, preinstall: Iterable[str] = (), *, bootable: bool = True) -> Recipe:
+    """Return the recipe of an image, from this host's apt sources and settings.
+
+    A kernel among ``preinstall`` takes the place of the small cloud kernel.
+    """
+    packages = {*guest.PACKAGES, *preinstall}
+    if bootable:
+        packages |= set(guest.BOOT_PACKAGES)
+        if not any(name.startswith("linux-image-") for name in packages):
+            packages.add(f"linux-image-cloud-{architecture()}")
+    entries = sources.debian_sources(distribution)
+    return Recipe(
+        distribution,
+        architecture(),
+        tuple(sorted(packages)),
+        "\n".join(entry.deb822() for entry in entries),
+        tuple(sources.apt_settings()),
+    )
+
+
+def disk_image(distribution: str, preinstall: Iterable[str] = ()) -> Image:
+    """Return the image for these inputs, building it where the cache has none."""
+    wanted = recipe(distribution, preinstall)
+    folder = store.cache_dir() / "images" / wanted.key
+    with building(folder) as scratch:
+        if scratch:
+            _build_disk(wanted, scratch)
+    return Image(folder)
+
+
+@contextmanager
+def building(folder: Path) -> Iterator[Path | None]:
+    """Yield a scratch folder that becomes ``folder``, or None where that exists already.
+
+    Only one process builds at a time; another that wants the same image waits for it.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    if folder.is_dir():
+        yield None
+        return
+    with store.locked(folder.parent / ".lock"):
+        if folder.is_dir():
+            yield None
+            return
+        started = time.monotonic()
+        log.info("building image %s", folder.name)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".building-") as name:
+            scratch = Path(name, "image")
+            scratch.mkdir()
+            yield scratch
+            scratch.rename(folder)
+        log.info("image %s built in %.0f s", folder.name, time.monotonic() - started)
+
+
+def build_archive(wanted: Recipe, archive: Path) -> None:
+    """Fetch and unpack Debian into the tar file ``archive``, checking every signature."""
+    overlay = archive.with_name("overlay.tar")
+    overlay.write_bytes(guest.pack(guest.image_files()))
+    listed = archive.with_name("lab.sources")
+    listed.write_text(wanted.sources)
+    setup = f'chroot "$1" sh {guest.SETUP}'
+    argv = [
+        requirements.command("mmdebstrap"),
+        f"--mode={'root' if os.geteuid() == 0 else 'unshare'}",
+        "--variant=minbase",
+        "--format=tar",
+        f"--architectures={wanted.architecture}",
+        f"--include={','.join(wanted.packages)}",
+        *(f"--aptopt={setting}" for setting in wanted.settings),
+        f"--essential-hook=tar-in {shlex.quote(str(overlay))} /",
+        f"--customize-hook={setup}",
+        sources.CODENAMES[wanted.distribution],
+        str(archive),
+        str(listed),
+    ]
+    run(argv, what=f"mmdebstrap of {wanted.distribution}")
+    overlay.unlink()
+    listed.unlink()
+
+
+def run(argv: list[str], *, what: str, environment: dict[str, str] | None = None) -> None:
+    """Run a build step; raise NodeproofError with the end of its output where it fails."""
+    done = subprocess.run(  # noqa: S603
+        argv,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        env={**os.environ, **(environment or {})},
+        check=False,
+    )
+    if done.returncode:
+        tail = "\n".join(done.stdout.splitlines()[-20:])
+        raise NodeproofError(f"{what}: exit status {done.returncode}", hint=tail)
+
+
+def _build_disk(wanted: Recipe, scratch: Path) -> None:
+    archive = scratch / "root.tar"
+    build_archive(wanted, archive)
+    _extract_boot_files(archive, scratch)
+    log.info("writing the disk")
+    disk = scratch / "disk.raw"
+    with disk.open("wb") as file:
+        file.truncate(DISK_SIZE)
+    _fill_disk(archive, disk)
+    archive.unlink()
+    store.write_json(scratch / "image.json", {"packages": wanted.packages})
+
+
+def _extract_boot_files(archive: Path, folder: Path) -> None:
+    """Take the newest kernel and its initial RAM disk out of the root's archive."""
+    with tarfile.open(archive) as root:
+        for prefix, name in (("vmlinuz-", "kernel"), ("initrd.img-", "initrd")):
+            found = [
+                member
+                for member in root
+                if member.isreg() and member.name.removeprefix("./").startswith(f"boot/{prefix}")
+            ]
+            source = root.extractfile(max(found, key=lambda member: member.name)) if found else None
+            if source is None:
+                raise NodeproofError(f"image: its root has no /boot/{prefix}*")
+            with source, (folder / name).open("wb") as target:
+                shutil.copyfileobj(source, target)
+
+
+def _fill_disk(archive: Path, disk: Path) -> None:
+    """Make a file system on ``disk`` that holds the root; no mount, no loop device."""
+    script = (
+        'mkdir "$3" && tar --extract --file="$1" --directory="$3" --numeric-owner '
+        '--xattrs --xattrs-include="*" && "$4" -q -F -t ext4 -L lab '
+        '-E lazy_itable_init=1,lazy_journal_init=1 -d "$3" "$2"; code=$?; rm -rf "$3"; exit $code'
+    )
+    tree = archive.with_name("tree")
+    mke2fs = requirements.command("mke2fs")
+    # An ordinary user owns the other users' files only inside a user namespace.
+    inside = [] if os.geteuid() == 0 else ["unshare", "--user", "--map-root-user", "--map-auto"]
+    run(
+        [*inside, "sh", "-c", script, "sh", str(archive), str(disk), str(tree), mke2fs],
+        what="mke2fs",
+    )
