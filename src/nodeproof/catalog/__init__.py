@@ -1,0 +1,1 @@
+"""What exists in the world: data with sources, and pure functions over it."""

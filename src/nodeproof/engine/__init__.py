@@ -1,0 +1,1 @@
+"""Inspect, plan and apply over the hosts of an inventory."""

@@ -1,0 +1,103 @@
+"""A host's facts are read together, kept until something on it changes, then read again.
+
+While a deploy is evaluated, an operation that needs a fact we do not have yet is put aside and
+the fact noted. All noted facts are then read at once (their commands are pipelined through the
+root shell, one round trip), and the operations are evaluated again. A site that is already right
+costs as many round trips as its longest chain of facts, not one per fact.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+import gevent
+from gevent.local import local
+from gevent.pool import Pool
+from pyinfra.api.arguments import CONNECTOR_ARGUMENT_KEYS
+from pyinfra.api.facts import get_fact as _read_fact
+from pyinfra.api.host import Host
+
+TOGETHER = 64
+"""Facts under way at once on one host."""
+
+_CACHE = "nodeproof_facts"
+_mode = local()
+
+
+class NeedFact(BaseException):  # noqa: N818 - a signal, not an error; no `except Exception` stops it
+    """A fact is not known yet; it has been noted."""
+
+
+class FactCache:
+    """The facts of one host."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._known: dict[str, Any] = {}
+        self._noted: dict[str, Callable[[], Any]] = {}
+        host.connector_data[_CACHE] = self
+
+    def forget(self) -> None:
+        """Drop everything: the host was changed."""
+        self._known.clear()
+
+    def known(self, name: str, **arguments: Any) -> Any:
+        """Return a fact that was read, by class name and arguments, or None."""
+        wanted = f"{name} {sorted(arguments.items())!r} "
+        return next((value for key, value in self._known.items() if key.startswith(wanted)), None)
+
+    def noting(self, function: Callable[[], Any]) -> Any:
+        """Call `function`; a fact it lacks is noted and NeedFact raised."""
+        _mode.noting = True
+        try:
+            return function()
+        finally:
+            _mode.noting = False
+
+    def fetch(self) -> int:
+        """Read all noted facts together and return how many there were."""
+        noted, self._noted = self._noted, {}
+        pool = Pool(TOGETHER)
+        jobs = {key: pool.spawn(read) for key, read in noted.items()}
+        gevent.joinall(list(jobs.values()))
+        for key, job in jobs.items():
+            self._known[key] = job.get()
+        return len(noted)
+
+    def get(self, cls: type, args: Any, kwargs: dict[str, Any], read: Callable[[], Any]) -> Any:
+        """Return a fact: kept, or noted, or read now."""
+        plain = {key: value for key, value in kwargs.items() if not key.startswith("_")}
+        under = {key: value for key, value in kwargs.items() if key.startswith("_")}
+        key = f"{cls.__name__} {sorted(plain.items())!r} {args!r} {sorted(under.items())!r} {cls.__module__}"
+        if key in self._known:
+            return self._known[key]
+        if getattr(_mode, "noting", False):
+            self._noted[key] = read
+            raise NeedFact(key)
+        self._known[key] = value = read()
+        return value
+
+
+def _get_fact(
+    state: Any, host: Host, cls: type, args: Any = None, kwargs: Any = None, **options: Any
+) -> Any:
+    cache: FactCache | None = host.connector_data.get(_CACHE)
+    if cache is None:
+        return _read_fact(state, host, cls, args=args, kwargs=kwargs, **options)
+    # Facts read inside an operation run with that operation's arguments; keep them with the fact,
+    # because it is read later, outside the operation.
+    current: dict[str, Any] = dict(host.current_op_global_arguments or {})
+    inherited = {key: current[key] for key in CONNECTOR_ARGUMENT_KEYS if current.get(key)}
+    full = {**inherited, **(kwargs or {})}
+
+    def read() -> Any:
+        return _read_fact(state, host, cls, args=args, kwargs=full, **options)
+
+    return cache.get(cls, args, full, read)
+
+
+def install() -> None:
+    """Put the cache below ``host.get_fact``; hosts without one are read as pyinfra reads them."""
+    importlib.import_module("pyinfra.api.host").get_fact = _get_fact  # type: ignore[attr-defined]

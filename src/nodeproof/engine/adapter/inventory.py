@@ -1,0 +1,116 @@
+"""Read an inventory the way pyinfra reads it, and say in one line what is wrong with it."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+from pyinfra.api import Inventory
+from pyinfra.api.exceptions import PyinfraError
+from pyinfra.api.host import Host
+from pyinfra_cli.exceptions import CliError
+from pyinfra_cli.inventory import make_inventory
+
+from nodeproof.errors import NodeproofError, UsageError
+from nodeproof.settings.problems import nearest
+from nodeproof.settings.site import HostSettings, merged, validate
+
+logging.getLogger("pyinfra").setLevel(logging.CRITICAL)  # it speaks for itself; we report
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """The hosts of an inventory that a command is about, with their validated settings."""
+
+    source: str
+    inventory: Inventory
+    hosts: tuple[Host, ...]
+    settings: dict[str, HostSettings]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The hosts' names in the inventory's order."""
+        return tuple(host.name for host in self.hosts)
+
+
+def load(source: str, *, limit: Sequence[str] = ()) -> Fleet:
+    """Load and validate an inventory; connects to nothing.
+
+    All hosts are validated, whatever `limit` says: a typing error elsewhere is still one.
+    Raises UsageError and SettingsError.
+    """
+    inventory = _read(source)
+    settings = validate(source, {host.name: host_data(host) for host in inventory})
+    return Fleet(source, inventory, _limited(inventory, limit), settings)
+
+
+def host_data(host: Host) -> dict[str, Any]:
+    """Merge a host's data: all, then its groups in order, then its own; nearer wins."""
+    inventory = host.inventory
+    groups = [inventory.get_group_data(group) for group in host.groups]
+    return merged(
+        [
+            inventory.get_data(),
+            *groups,
+            inventory.get_host_data(host.name),
+            inventory.get_override_data(),
+        ]
+    )
+
+
+def _read(source: str) -> Inventory:
+    if (source.endswith(".py") or os.sep in source.split("@")[0]) and not Path(source).is_file():
+        raise UsageError(f"{source}: no such inventory file", hint="`nodeproof init` makes one")
+    try:
+        inventory = make_inventory(source, cwd=str(Path.cwd()))
+    except NodeproofError:
+        raise
+    except (CliError, PyinfraError) as error:
+        raise UsageError(f"{source}: cannot be read as an inventory: {error}") from error
+    except Exception as error:  # noqa: BLE001 - an inventory is code; whatever it raises is its fault
+        raise _in_inventory(source, error) from error
+    if not len(inventory):
+        raise UsageError(
+            f"{source}: names no host",
+            hint="give an inventory file, or host names separated by commas",
+        )
+    return inventory
+
+
+def _in_inventory(source: str, error: Exception) -> UsageError:
+    cause = error.__cause__ if isinstance(error.__cause__, Exception) else error
+    if isinstance(cause, NodeproofError):
+        return UsageError(f"{source}: {cause.message}", hint=cause.hint)
+    line = getattr(cause, "lineno", None)
+    trace = cause.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename.endswith(".py") and (
+            "site-packages" not in trace.tb_frame.f_code.co_filename
+        ):
+            line = trace.tb_lineno
+        trace = trace.tb_next
+    where = f", line {line}" if line else ""
+    return UsageError(f"{source}{where}: {type(cause).__name__}: {cause}")
+
+
+def _limited(inventory: Inventory, limit: Sequence[str]) -> tuple[Host, ...]:
+    everyone = tuple(inventory)
+    if not limit:
+        return everyone
+    chosen: set[str] = set()
+    for pattern in limit:
+        named = {host.name for host in inventory.groups.get(pattern, [])}
+        found = named or {host.name for host in everyone if fnmatch(host.name, pattern)}
+        if not found:
+            near = nearest(pattern, [*(host.name for host in everyone), *inventory.groups])
+            raise UsageError(
+                f"--limit {pattern}: no host or group of that name",
+                hint=f"did you mean {near}?" if near else None,
+            )
+        chosen |= found
+    return tuple(host for host in everyone if host.name in chosen)

@@ -1,0 +1,316 @@
+"""One host's conversation with pyinfra: connect, collect operations, foresee them, run them."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from difflib import unified_diff
+from typing import Any
+
+from pyinfra.api import Config, FileUploadCommand, FunctionCommand, Inventory, State
+from pyinfra.api.exceptions import ConnectError, PyinfraError
+from pyinfra.api.host import Host
+from pyinfra.api.operation import OperationMeta
+from pyinfra.api.operations import run_host_op
+from pyinfra.api.state import StateOperationHostData, StateStage
+from pyinfra.connectors.util import CommandOutput
+from pyinfra.context import ctx_config, ctx_host, ctx_inventory, ctx_state
+
+from nodeproof.engine.adapter import facts
+from nodeproof.engine.adapter.connector import OURS, RootShellMixin
+from nodeproof.engine.result import Change, ChangeStatus
+from nodeproof.errors import NodeproofError, UnreachableError
+from nodeproof.secrets import is_secret
+
+CONNECT_TIMEOUT_S = 10
+DIFF_LIMIT = 400
+_NO_HOSTS = "No hosts remaining!"
+
+
+class _OneHost(Inventory):
+    """An inventory of one host that still answers for the groups and data of the whole.
+
+    A State per host keeps hosts apart: one host's failure, order or names never touch another's.
+    """
+
+    def __init__(self, whole: Inventory, host: Host) -> None:
+        self.__dict__.update(whole.__dict__)
+        self.hosts = {host.name: host}
+
+
+@dataclass(frozen=True)
+class Planned:
+    """What one operation would do: its commands as they may be shown, and their diff."""
+
+    layer: str
+    name: str
+    commands: tuple[str, ...]
+    diff: str
+
+    def digest(self) -> str:
+        """Return a sha256 over what would be done."""
+        text = "\x00".join((self.layer, self.name, *self.commands, self.diff))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+class Session:
+    """One host, from connection to disconnection.
+
+    `ask_password` is called with the host's name when sudo wants a password.
+    """
+
+    def __init__(self, host: Host, ask_password: Callable[[str], str]) -> None:
+        facts.install()
+        self.host = host
+        host.connector_cls = OURS.get(host.connector_cls, host.connector_cls)
+        self.state = State(
+            _OneHost(host.inventory, host),
+            Config(CONNECT_TIMEOUT=CONNECT_TIMEOUT_S, FAIL_PERCENT=None, PARALLEL=1),
+            check_for_changes=False,
+        )
+        self.state.current_stage = StateStage.Prepare
+        self.cache = facts.FactCache(host)
+        connector = host.connector
+        if isinstance(connector, RootShellMixin):
+            connector.ask_password = ask_password
+            # pyinfra trusts unknown host keys by default; nobody here may.
+            if "ssh_strict_host_key_checking" in connector.data:  # type: ignore[attr-defined]
+                connector.data["ssh_strict_host_key_checking"] = "yes"  # type: ignore[attr-defined]
+
+    def connect(self) -> None:
+        """Connect and become root; raises UnreachableError."""
+        from nodeproof.engine.adapter.reach import explain
+
+        with self._context():
+            try:
+                self.host.connect(show_errors=False, raise_exceptions=True)
+            except ConnectError as error:
+                raise explain(self.host.name, error) from error
+            except (OSError, EOFError) as error:
+                raise UnreachableError(f"{self.host.name}: {error}") from error
+        self.state.activate_host(self.host)
+
+    def disconnect(self) -> None:
+        """Close the connection."""
+        with self._context():
+            self.host.disconnect()
+
+    @property
+    def round_trips(self) -> int:
+        """How many commands and uploads went to the node so far."""
+        return getattr(self.host.connector, "round_trips", 0)
+
+    def fact(self, cls: type, **arguments: Any) -> Any:
+        """Read one fact."""
+        with self._context():
+            return self._reading(lambda: self.host.get_fact(cls, **arguments))
+
+    def collect(self, deploy: Callable[[], object]) -> None:
+        """Call a deploy so that its operations are known; facts it asks for are read."""
+        with self._context():
+            while True:
+                try:
+                    self.cache.noting(deploy)
+                    return
+                except facts.NeedFact:
+                    self._forget_operations()
+                    self._reading(self.cache.fetch)
+
+    def foresee(self) -> list[Planned]:
+        """Evaluate every operation against the node as it is; changes nothing.
+
+        An operation that waits for another (``_if=other.did_change``) sees that one's forecast.
+        """
+        with self._context():
+            waiting = list(self.host.op_hash_order)
+            done: dict[str, list[Any]] = {}
+            while waiting:
+                left = [op for op in waiting if not self._evaluated(op, done)]
+                if left and not self._reading(self.cache.fetch) and left == waiting:
+                    raise NodeproofError(
+                        f"{self.host.name}: {self._name(left[0])}: waits for itself"
+                    )
+                waiting = left
+            planned = [self._planned(op, done[op]) for op in self.host.op_hash_order]
+            for op in self.host.op_hash_order:
+                _reset(self._data(op).operation_meta)
+            return planned
+
+    def run(self, foreseen: list[Planned]) -> Iterator[Change]:
+        """Run the operations in order, yielding one result each; the first failure skips the rest.
+
+        Operations are only run when something was foreseen; after each change on the node its
+        facts are read anew.
+        """
+        self.state.current_stage = StateStage.Execute
+        failed = ""
+        for op, plan in zip(list(self.host.op_hash_order), foreseen, strict=True):
+            if failed:
+                yield Change(
+                    layer=plan.layer, name=plan.name, status=ChangeStatus.SKIPPED, reason=failed
+                )
+                continue
+            with self._context():
+                change = self._run_one(op, plan)
+            if change.status is ChangeStatus.FAILED:
+                failed = f"an earlier change failed: {change.name}"
+            yield change
+
+    def _run_one(self, op: str, plan: Planned) -> Change:
+        started = time.monotonic()
+        self.state.is_executing = True
+        error = ""
+        try:
+            self._warm(op)
+            success = run_host_op(self.state, self.host, op)
+        except (PyinfraError, OSError) as problem:
+            success, error = False, str(problem)
+        meta = self._data(op).operation_meta
+        commands = list(meta._commands or []) if meta.is_complete() else []
+        if commands or not success:
+            self.cache.forget()
+        status = (
+            ChangeStatus.FAILED
+            if not success
+            else (ChangeStatus.CHANGED if commands else ChangeStatus.UNCHANGED)
+        )
+        reason = ""
+        if not success:
+            reason = self._why_failed(meta, error)
+        elif commands and not plan.commands:
+            reason = "not foreseen: an earlier change made it necessary"
+        elif plan.commands and not commands:
+            reason = "an earlier change had already done it"
+        return Change(
+            layer=plan.layer,
+            name=plan.name,
+            status=status,
+            reason=reason,
+            duration_s=round(time.monotonic() - started, 3),
+            commands=[shown for command in commands for shown in _shown(command)],
+            diff=plan.diff if commands else "",
+            foreseen=bool(commands) == bool(plan.commands),
+        )
+
+    def _why_failed(self, meta: OperationMeta, error: str) -> str:
+        said = list(meta.stderr_lines or meta.stdout_lines) if meta.is_complete() else []
+        last = getattr(self.host.connector, "last_failure", "")
+        shell = getattr(self.host.connector, "shell", None)
+        if shell is not None and not shell.alive:
+            return "connection lost"
+        if error and error != _NO_HOSTS:
+            return error
+        return "; ".join(line.strip() for line in said[-3:] if line.strip()) or last or "failed"
+
+    def _warm(self, op: str) -> None:
+        """Read the facts that the operation needs, and at once those of all after it."""
+        order = list(self.host.op_hash_order)
+        rest = order[order.index(op) :]
+        while True:
+            missing = [name for name in rest if not self._can_evaluate(name)]
+            if op not in missing:
+                return
+            self._reading(self.cache.fetch)
+
+    def _can_evaluate(self, op: str) -> bool:
+        try:
+            self.cache.noting(lambda: list(self._data(op).command_generator()))
+        except facts.NeedFact:
+            return False
+        except RuntimeError:  # waits for an operation that has not run yet
+            return True
+        return True
+
+    def _evaluated(self, op: str, done: dict[str, list[Any]]) -> bool:
+        data = self._data(op)
+        self.state.is_executing = True  # pyinfra looks at _if only then
+        try:
+            commands = self.cache.noting(lambda: list(data.command_generator()))
+        except facts.NeedFact:
+            return False
+        except RuntimeError:  # its _if asks for the outcome of one that is not evaluated yet
+            return False
+        finally:
+            self.state.is_executing = False
+        done[op] = commands
+        data.operation_meta.set_complete(True, commands, CommandOutput([]))
+        return True
+
+    def _planned(self, op: str, commands: list[Any]) -> Planned:
+        layer, _, name = self._name(op).partition(" | ")
+        shown = tuple(line for command in commands for line in _shown(command))
+        diff = "".join(self._diff(command) for command in commands)
+        return Planned(layer, name or layer, shown, diff)
+
+    def _diff(self, command: Any) -> str:
+        if not isinstance(command, FileUploadCommand) or is_secret(command.src):
+            return ""
+        was = self.cache.known("FileState", path=getattr(command, "final", command.dest))
+        before = was.text if was is not None else ""
+        after = _content(command).decode(errors="replace")
+        path = getattr(command, "final", command.dest)
+        lines = unified_diff(
+            before.splitlines(), after.splitlines(), f"{path} (on the node)", path, lineterm=""
+        )
+        return "".join(f"{line}\n" for line in list(lines)[:DIFF_LIMIT])
+
+    def _reading(self, function: Callable[[], Any]) -> Any:
+        """Read facts; a fact that cannot be read is an error of this host, said in one line."""
+        try:
+            return function()
+        except (PyinfraError, OSError) as error:
+            shell = getattr(self.host.connector, "shell", None)
+            if isinstance(error, OSError) or (shell is not None and not shell.alive):
+                raise UnreachableError(f"{self.host.name}: connection lost") from error
+            last = getattr(self.host.connector, "last_failure", "")
+            said = last if str(error) == _NO_HOSTS else str(error)
+            raise NodeproofError(f"{self.host.name}: cannot read its state: {said}") from error
+
+    def _name(self, op: str) -> str:
+        return next(iter(self.state.op_meta[op].names))
+
+    def _data(self, op: str) -> StateOperationHostData:
+        return self.state.ops[self.host][op]
+
+    def _forget_operations(self) -> None:
+        self.host.op_hash_order.clear()
+        self.state.ops[self.host].clear()
+        self.state.op_meta.clear()
+
+    def _context(self) -> Any:
+        from contextlib import ExitStack
+
+        stack = ExitStack()
+        stack.enter_context(ctx_state.use(self.state))
+        stack.enter_context(ctx_inventory.use(self.state.inventory))
+        stack.enter_context(ctx_config.use(self.state.config.copy()))
+        stack.enter_context(ctx_host.use(self.host))
+        return stack
+
+
+def _reset(meta: OperationMeta) -> None:
+    meta._success = None
+    meta._commands = None
+    meta._combined_output = None
+
+
+def _content(command: FileUploadCommand) -> bytes:
+    from pyinfra.api.util import get_file_io
+
+    with get_file_io(command.src) as stream:
+        content = stream.read()
+    return content.encode() if isinstance(content, str) else bytes(content)
+
+
+def _shown(command: Any) -> list[str]:
+    """Return a command as it may be shown and hashed: secrets masked, uploads by their digest."""
+    if isinstance(command, FileUploadCommand):
+        digest = (
+            "secret" if is_secret(command.src) else hashlib.sha256(_content(command)).hexdigest()
+        )
+        return [f"upload {command.dest} ({digest})"]
+    if isinstance(command, FunctionCommand):
+        return [f"call {command.function.__name__}"]
+    return [str(command)]

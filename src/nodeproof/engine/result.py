@@ -1,0 +1,111 @@
+"""The one result model: what was found, planned, changed and proven, on every node.
+
+Its JSON form is versioned; ``schema/result-1.json`` is made from it and shipped.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+SCHEMA = "nodeproof/result/1"
+
+
+class Command(StrEnum):
+    """The command that made a result."""
+
+    INSPECT = "inspect"
+    PLAN = "plan"
+    APPLY = "apply"
+    VERIFY = "verify"
+
+
+class NodeStatus(StrEnum):
+    """How one node came out."""
+
+    OK = "ok"
+    CHANGED = "changed"
+    PENDING = "pending"
+    FAILED = "failed"
+    REFUSED = "refused"
+    UNREACHABLE = "unreachable"
+
+
+class ChangeStatus(StrEnum):
+    """How one change came out; `planned` is the only one that a plan has besides `unchanged`."""
+
+    PLANNED = "planned"
+    CHANGED = "changed"
+    UNCHANGED = "unchanged"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+
+class Verdict(StrEnum):
+    """How one check came out; a check that could not look has failed."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Change(_Model):
+    """One idempotent step on one node."""
+
+    layer: str
+    name: str
+    status: ChangeStatus
+    reason: str = Field("", description="why it failed, was skipped, or differs from the plan")
+    duration_s: float = Field(0.0, description="seconds")
+    commands: list[str] = Field(default_factory=list, description="as run, secrets masked")
+    diff: str = Field("", description="unified diff of text files")
+    foreseen: bool = Field(True, description="whether the plan said the same")
+
+
+class Check(_Model):
+    """One read-only proof on one node."""
+
+    layer: str
+    name: str = Field(description="the check's function and, in brackets, its case")
+    title: str = Field(description="why it matters, one sentence")
+    controls: list[str] = Field(description="ids of the controls it proves")
+    verdict: Verdict
+    reason: str = Field("", description="why it failed or was skipped")
+    duration_s: float = Field(0.0, description="seconds")
+
+
+class Node(_Model):
+    """One node's part of a result."""
+
+    name: str
+    status: NodeStatus
+    reason: str = Field("", description="why it is refused, failed or unreachable")
+    hint: str = Field("", description="what to do about it")
+    facts: dict[str, Any] = Field(default_factory=dict, description="as `inspect` reads them")
+    plan_hash: str = Field("", description="sha256 over settings and foreseen changes")
+    changes: list[Change] = Field(default_factory=list)
+    checks: list[Check] = Field(default_factory=list)
+    round_trips: int = 0
+    duration_s: float = Field(0.0, description="seconds")
+
+
+class Result(_Model):
+    """What one command found and did."""
+
+    schema_version: Literal["nodeproof/result/1"] = Field(SCHEMA, alias="schema")
+    command: Command
+    run: str = Field(description="id of this run: UTC time and random suffix")
+    version: str = Field(description="nodeproof's version")
+    inventory: str
+    started: str = Field(description="ISO 8601, UTC")
+    duration_s: float = Field(description="seconds")
+    nodes: list[Node]
+    interrupted: bool = False
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)

@@ -1,0 +1,222 @@
+"""Inspect, plan and apply over many hosts, each on its own: one host's trouble stays its own."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Protocol
+
+from pyinfra.api import DeployError
+
+from nodeproof import __version__
+from nodeproof.engine.adapter.inventory import Fleet
+from nodeproof.engine.adapter.pool import each
+from nodeproof.engine.adapter.session import Planned, Session
+from nodeproof.engine.preflight import preflight
+from nodeproof.engine.result import Change, ChangeStatus, Command, Node, NodeStatus, Result
+from nodeproof.errors import NodeproofError, RefusedError, UnreachableError
+from nodeproof.facts.node import Node as NodeFact
+from nodeproof.facts.node import NodeFacts
+from nodeproof.layers import LAYERS
+from nodeproof.settings.site import HostSettings
+
+
+class Watcher(Protocol):
+    """Whoever wants to know how a run goes on; called from many hosts' greenlets."""
+
+    def node(self, host: str, doing: str) -> None:
+        """Say that a host has begun something."""
+
+    def change(self, host: str, change: Change) -> None:
+        """Say that one change has come out."""
+
+    def done(self, node: Node) -> None:
+        """Say that a host is finished."""
+
+
+class Options:
+    """What to do, on which layers, and how to ask for a sudo password."""
+
+    def __init__(
+        self,
+        *,
+        layers: Sequence[str],
+        ask_password: Callable[[str], str],
+        expected: dict[str, str] | None = None,
+    ) -> None:
+        self.layers = tuple(layers)
+        self.ask_password = ask_password
+        self.expected = expected
+        """Host to plan hash: apply refuses a host whose plan is another one."""
+
+
+def run(command: Command, fleet: Fleet, options: Options, watcher: Watcher) -> Result:
+    """Run one command on every host of the fleet, in parallel, and return what came of it."""
+    started = datetime.now(UTC)
+    clock = time.monotonic()
+    steps = {Command.INSPECT: _inspect, Command.PLAN: _plan, Command.APPLY: _apply}
+    nodes, interrupted = each(
+        fleet.hosts, lambda host: _one(host, fleet, options, watcher, steps[command])
+    )
+    reached = {node.name for node in nodes}
+    nodes += [
+        Node(name=name, status=NodeStatus.FAILED, reason="interrupted")
+        for name in fleet.names
+        if name not in reached
+    ]
+    order = {name: position for position, name in enumerate(fleet.names)}
+    return Result(
+        command=command,
+        run=run_id(started),
+        version=__version__,
+        inventory=fleet.source,
+        started=started.isoformat(timespec="seconds"),
+        duration_s=round(time.monotonic() - clock, 3),
+        nodes=sorted(nodes, key=lambda node: order[node.name]),
+        interrupted=interrupted,
+    )
+
+
+def run_id(started: datetime) -> str:
+    """Return a new run's id; sorts by time."""
+    return f"{started:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+
+
+class _Work:
+    """One host's session with what is asked of it."""
+
+    def __init__(
+        self, session: Session, settings: HostSettings, options: Options, watcher: Watcher
+    ) -> None:
+        self.session = session
+        self.settings = settings
+        self.options = options
+        self.watcher = watcher
+        self.name = session.host.name
+
+    def facts(self) -> NodeFacts:
+        """Read what the machine is."""
+        self.watcher.node(self.name, "inspecting")
+        facts: NodeFacts = self.session.fact(NodeFact)
+        return facts
+
+    def foresee(self) -> tuple[NodeFacts, list[Planned], str]:
+        """Return facts, foreseen changes, and the plan's hash; changes nothing."""
+        facts = self.facts()
+        distribution = preflight(self.name, facts)
+        self.watcher.node(self.name, "planning")
+        asked = [layer for layer in LAYERS if layer.name in self.options.layers]
+
+        def site() -> None:
+            for layer in asked:
+                if (settings := self.settings.layers.get(layer.name)) is not None:
+                    layer.deploy(settings, facts, distribution)
+
+        try:
+            self.session.collect(site)
+        except DeployError as error:
+            raise RefusedError(str(error)) from error
+        planned = self.session.foresee()
+        parts = [self.settings.digest(), *asked_names(asked), *(one.digest() for one in planned)]
+        return facts, planned, hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def asked_names(layers: Sequence[object]) -> list[str]:
+    """Return layers' names."""
+    return [getattr(layer, "name", "") for layer in layers]
+
+
+def _one(
+    host: object,
+    fleet: Fleet,
+    options: Options,
+    watcher: Watcher,
+    step: Callable[[_Work], Node],
+) -> Node:
+    clock = time.monotonic()
+    session = Session(host, options.ask_password)  # type: ignore[arg-type]
+    work = _Work(session, fleet.settings[session.host.name], options, watcher)
+    try:
+        watcher.node(work.name, "connecting")
+        session.connect()
+        node = step(work)
+    except NodeproofError as error:
+        node = _failed(work.name, error)
+    finally:
+        trips = session.round_trips
+        session.disconnect()
+    node = node.model_copy(
+        update={"duration_s": round(time.monotonic() - clock, 3), "round_trips": trips}
+    )
+    watcher.done(node)
+    return node
+
+
+def _failed(name: str, error: NodeproofError) -> Node:
+    statuses = {UnreachableError: NodeStatus.UNREACHABLE, RefusedError: NodeStatus.REFUSED}
+    status = next((s for kind, s in statuses.items() if isinstance(error, kind)), NodeStatus.FAILED)
+    reason = error.message.removeprefix(f"{name}: ")
+    return Node(name=name, status=status, reason=reason, hint=error.hint or "")
+
+
+def _inspect(work: _Work) -> Node:
+    facts = work.facts()
+    return Node(name=work.name, status=NodeStatus.OK, facts=facts.model_dump(mode="json"))
+
+
+def _plan(work: _Work) -> Node:
+    facts, planned, digest = work.foresee()
+    changes = [_forecast(one) for one in planned]
+    pending = any(change.status is ChangeStatus.PLANNED for change in changes)
+    return Node(
+        name=work.name,
+        status=NodeStatus.PENDING if pending else NodeStatus.OK,
+        facts=facts.model_dump(mode="json"),
+        plan_hash=digest,
+        changes=changes,
+    )
+
+
+def _forecast(one: Planned) -> Change:
+    status = ChangeStatus.PLANNED if one.commands else ChangeStatus.UNCHANGED
+    return Change(
+        layer=one.layer, name=one.name, status=status, commands=list(one.commands), diff=one.diff
+    )
+
+
+def _apply(work: _Work) -> Node:
+    facts, planned, digest = work.foresee()
+    expected = work.options.expected
+    if expected is not None and expected.get(work.name) != digest:
+        raise RefusedError(
+            f"{work.name}: the node or the settings changed since the plan was made",
+            hint="make a new plan and read it",
+        )
+    changes: list[Change] = []
+    if any(one.commands for one in planned):
+        work.watcher.node(work.name, "applying")
+        for change in work.session.run(planned):
+            changes.append(change)
+            work.watcher.change(work.name, change)
+    else:
+        changes = [_forecast(one) for one in planned]
+    statuses = {change.status for change in changes}
+    failed = next((change for change in changes if change.status is ChangeStatus.FAILED), None)
+    status = NodeStatus.CHANGED if ChangeStatus.CHANGED in statuses else NodeStatus.OK
+    reason = ""
+    if failed is not None:
+        lost = failed.reason == "connection lost"
+        status = NodeStatus.UNREACHABLE if lost else NodeStatus.FAILED
+        reason = f"{failed.layer}: {failed.name}: {failed.reason}"
+    return Node(
+        name=work.name,
+        status=status,
+        reason=reason,
+        facts=facts.model_dump(mode="json"),
+        plan_hash=digest,
+        changes=changes,
+        hint="apply again: it goes on where it stopped" if failed else "",
+    )

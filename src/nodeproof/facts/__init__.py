@@ -1,0 +1,1 @@
+"""What a node is: facts in pyinfra's grammar, shared by all layers."""

@@ -1,0 +1,31 @@
+"""AppArmor profiles as the kernel has them."""
+
+from __future__ import annotations
+
+import re
+from typing import override
+
+from pyinfra.api import FactBase
+
+
+class AppArmorProfiles(FactBase[dict[str, str]]):
+    """
+    Loaded profiles with their mode (enforce, complain, kill, unconfined).
+
+    .. code:: python
+
+        {"nodeproof-workload": "enforce"}
+    """
+
+    default = dict
+
+    @override
+    def command(self) -> str:
+        """Return a command that prints the kernel's own list."""
+        return "! test -e /sys/kernel/security/apparmor/profiles || cat /sys/kernel/security/apparmor/profiles"
+
+    @override
+    def process(self, output: list[str]) -> dict[str, str]:
+        """Parse ``name (mode)`` lines; names may hold spaces."""
+        found = (re.fullmatch(r"(.+) \((\w+)\)", line) for line in output)
+        return {match[1]: match[2] for match in found if match}

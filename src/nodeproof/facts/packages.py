@@ -1,0 +1,65 @@
+"""Packages as they are on a node."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import override
+
+from pyinfra.api import FactBase
+
+FRESH_MINUTES = 360
+"""Package lists younger than this are not fetched again."""
+
+
+@dataclass(frozen=True)
+class PackagesData:
+    """What a package manager knows."""
+
+    installed: dict[str, str] = field(default_factory=dict)
+    """Name to version, fully installed ones only."""
+    broken: tuple[str, ...] = ()
+    """Names that an interrupted run left half installed or unconfigured."""
+    lists_fresh: bool = False
+
+
+class AptPackages(FactBase[PackagesData]):
+    """
+    Packages of a distribution that uses dpkg and apt.
+
+    .. code:: python
+
+        PackagesData(installed={"sudo": "1.9.16p2-3"}, broken=(), lists_fresh=True)
+    """
+
+    @override
+    def command(self) -> str:
+        """Return a script that prints one line a package."""
+        return (
+            "dpkg-query -W -f '${db:Status-Abbrev}|${Package}|${Version}\\n'; "
+            "find /var/lib/apt/lists -maxdepth 1 -name '*Packages*' "
+            f"-mmin -{FRESH_MINUTES} 2>/dev/null | head -n 1 | sed 's/.*/fresh/'; "
+            "ls /var/lib/dpkg/updates 2>/dev/null | head -n 1 | sed 's/.*/interrupted/'"
+        )
+
+    @staticmethod
+    @override
+    def default() -> PackagesData:
+        """Return that nothing is known to be installed."""
+        return PackagesData()
+
+    @override
+    def process(self, output: list[str]) -> PackagesData:
+        """Parse dpkg's three-letter states: ``ii`` and ``hi`` are whole, ``rc`` and ``un`` absent."""
+        installed: dict[str, str] = {}
+        broken: list[str] = []
+        for line in output:
+            state, _, rest = line.partition("|")
+            name, _, version = rest.partition("|")
+            if not rest:
+                if line == "interrupted":
+                    broken.append("dpkg's journal")
+            elif state in ("ii ", "hi "):
+                installed[name] = version
+            elif state[1] not in "cn":
+                broken.append(name)
+        return PackagesData(installed, tuple(broken), "fresh" in output[-2:])

@@ -1,0 +1,64 @@
+"""systemd units as they are on a node."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import override
+
+from pyinfra.api import FactBase, QuoteString, StringCommand
+
+PENDING = "/run/nodeproof/pending"
+"""A file per unit whose configuration was changed and which has not been told yet."""
+
+
+@dataclass(frozen=True)
+class UnitData:
+    """One unit."""
+
+    known: bool = False
+    active: bool = False
+    state: str = ""
+    """UnitFileState: enabled, disabled, static, masked..."""
+    pending: bool = False
+    """Whether a run changed its configuration and ended before telling it."""
+
+    @property
+    def enabled(self) -> bool:
+        """Whether it starts at boot, by itself or through another unit."""
+        return self.state in ("enabled", "enabled-runtime", "static", "alias", "indirect")
+
+
+class Unit(FactBase[UnitData]):
+    """
+    One unit's state.
+
+    .. code:: python
+
+        UnitData(known=True, active=True, state="enabled", pending=False)
+    """
+
+    @override
+    def command(self, unit: str) -> StringCommand:
+        """Return a command that prints the unit's properties."""
+        script = (
+            'systemctl show -p LoadState,ActiveState,UnitFileState -- "$1"; '
+            f'[ -e {PENDING}/"$1" ] && echo Pending=yes; true'
+        )
+        return StringCommand("sh", "-c", QuoteString(script), "sh", QuoteString(unit))
+
+    @staticmethod
+    @override
+    def default() -> UnitData:
+        """Return an unknown unit."""
+        return UnitData()
+
+    @override
+    def process(self, output: list[str]) -> UnitData:
+        """Parse ``Key=value`` lines."""
+        values = dict(line.split("=", 1) for line in output if "=" in line)
+        return UnitData(
+            known=values.get("LoadState") not in (None, "not-found"),
+            active=values.get("ActiveState") in ("active", "reloading"),
+            state=values.get("UnitFileState", ""),
+            pending="Pending" in values,
+        )

@@ -1,0 +1,148 @@
+"""Accounts, their groups and who may become root, as they are on a node."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any, override
+
+from pyinfra.api import FactBase, QuoteString, StringCommand
+
+
+@dataclass(frozen=True)
+class AccountData:
+    """One line of passwd, with the supplementary groups."""
+
+    name: str
+    uid: int
+    group: str
+    home: str
+    shell: str
+    groups: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class AccountsData:
+    """All accounts and groups."""
+
+    users: dict[str, AccountData] = field(default_factory=dict)
+    groups: dict[str, frozenset[str]] = field(default_factory=dict)
+    """Group to its supplementary members."""
+
+
+class Accounts(FactBase[AccountsData]):
+    """
+    Local and directory accounts, as getent lists them.
+
+    .. code:: python
+
+        AccountsData(users={"ops": AccountData(name="ops", uid=1000, ...)}, groups={...})
+    """
+
+    @override
+    def command(self) -> str:
+        """Return a command that prints passwd, a line of dashes, group."""
+        return "getent passwd; echo ---; getent group"
+
+    @staticmethod
+    @override
+    def default() -> AccountsData:
+        """Return no accounts."""
+        return AccountsData()
+
+    @override
+    def process(self, output: list[str]) -> AccountsData:
+        """Parse both tables."""
+        cut = output.index("---")
+        group_rows = [line.split(":") for line in output[cut + 1 :] if line.count(":") == 3]
+        names = {row[2]: row[0] for row in group_rows}
+        groups = {row[0]: frozenset(filter(None, row[3].split(","))) for row in group_rows}
+        users = {}
+        for line in output[:cut]:
+            name, _, uid, gid, _, home, shell = line.split(":")
+            member = frozenset(group for group, members in groups.items() if name in members)
+            users[name] = AccountData(name, int(uid), names.get(gid, gid), home, shell, member)
+        return AccountsData(users, groups)
+
+
+class AuthorizedKeys(FactBase[list[str] | None]):
+    """
+    The lines of a user's authorized_keys, or None where the user or the file is missing.
+
+    .. code:: python
+
+        ["ssh-ed25519 AAAA... ops@example"]
+    """
+
+    @override
+    def command(self, account: str) -> StringCommand:
+        """Return a command that reads the file as its owner, never through root."""
+        script = (
+            'id -u -- "$1" >/dev/null 2>&1 || exit 0; '
+            'runuser -u "$1" -- sh -c \'cd && [ -f .ssh/authorized_keys ] && '
+            '[ "$(stat -c %a .ssh/authorized_keys)" = 600 ] && echo found && '
+            "cat .ssh/authorized_keys; true'"
+        )
+        return StringCommand("sh", "-c", QuoteString(script), "sh", QuoteString(account))
+
+    @override
+    def process(self, output: list[str]) -> list[str] | None:
+        """Parse the lines after the marker."""
+        return [line for line in output[1:] if line] if output[:1] == ["found"] else None
+
+
+@dataclass(frozen=True)
+class SudoRule:
+    """Who may become root by one file."""
+
+    file: str
+    users: frozenset[str]
+    groups: frozenset[str]
+    packaged: bool = False
+    """Whether the file belongs to a package of the distribution."""
+
+
+class SudoRules(FactBase[list[SudoRule]]):
+    """
+    Every user and group that sudoers lets run something, by file, with aliases expanded.
+
+    .. code:: python
+
+        [SudoRule(file="/etc/sudoers", users={"root"}, groups={"sudo"}, packaged=True)]
+    """
+
+    default = list
+
+    @override
+    def requires_command(self) -> str:
+        """Return the tool that reads sudoers as sudo does."""
+        return "cvtsudoers"
+
+    @override
+    def command(self) -> str:
+        """Return a script that prints each file's name and its rules as JSON."""
+        return (
+            "for f in /etc/sudoers /etc/sudoers.d/*; do "
+            'case ${f##*/} in *.*|*~) continue;; esac; [ -f "$f" ] || continue; '
+            'o=$(cvtsudoers -e -f json -s defaults "$f" 2>/dev/null | tr -d "\\n"); '
+            'dpkg-query -S -- "$f" >/dev/null 2>&1 && p=1 || p=0; '
+            'printf "%s\\t%s\\t%s\\n" "$p" "$f" "$o"; done'
+        )
+
+    @override
+    def process(self, output: list[str]) -> list[SudoRule]:
+        """Parse one line a file; a file that cvtsudoers cannot read is a rule for nobody known."""
+        rules = []
+        for line in output:
+            packaged, file, text = line.split("\t", 2)
+            specs: list[dict[str, Any]] = json.loads(text).get("User_Specs", []) if text else []
+            lists = [entry for spec in specs for entry in spec.get("User_List", [])]
+            rules.append(
+                SudoRule(
+                    file,
+                    frozenset(entry["username"] for entry in lists if "username" in entry),
+                    frozenset(entry["usergroup"] for entry in lists if "usergroup" in entry),
+                    packaged == "1",
+                )
+            )
+        return rules

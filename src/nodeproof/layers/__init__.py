@@ -1,0 +1,44 @@
+"""The layers, in the order in which they are applied."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from nodeproof.settings.model import LayerSettings
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One folder below this one; its modules are imported when they are needed."""
+
+    name: str
+
+    @property
+    def settings_model(self) -> type[LayerSettings]:
+        """The model of what a user may ask of this layer."""
+        model: type[LayerSettings] = import_module(f"{__name__}.{self.name}.settings").Settings
+        return model
+
+    @property
+    def deploy(self) -> Callable[..., Any]:
+        """The deploy that makes it so: called as ``deploy(settings, node)``."""
+        function: Callable[..., Any] = import_module(f"{__name__}.{self.name}.deploy").deploy_layer
+        return function
+
+
+LAYERS = (
+    Layer("system"),
+    Layer("containers"),
+    Layer("confinement"),
+    Layer("ssh"),
+)
+
+
+def layer_named(name: str) -> Layer:
+    """Return the layer of that name; raises KeyError."""
+    return next(layer for layer in LAYERS if layer.name == name)

@@ -1,0 +1,1 @@
+"""The OpenSSH server, hardened."""

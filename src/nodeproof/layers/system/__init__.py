@@ -1,0 +1,1 @@
+"""Packages, time, host name, accounts, and who may become root."""

@@ -1,0 +1,39 @@
+"""Manage AppArmor profiles."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Literal
+
+from pyinfra import host
+from pyinfra.api import QuoteString, StringCommand, operation
+from pyinfra.api.operation import OperationMeta
+
+from nodeproof.facts.apparmor import AppArmorProfiles
+
+
+@operation()
+def loaded(
+    profile: str, path: str, mode: Literal["enforce", "complain"], after: OperationMeta
+) -> Generator[StringCommand]:
+    """
+    Make the kernel hold a profile in this mode.
+
+    + profile: its name
+    + path: its file, which says the same mode
+    + mode: enforce or complain
+    + after: the operation that writes the file
+
+    **Example:**
+
+    .. code:: python
+
+        apparmor.loaded(name="Load the profile", profile="x", path="/etc/apparmor.d/x",
+                        mode="enforce", after=written)
+    """
+
+    now = host.get_fact(AppArmorProfiles).get(profile)
+    if now == mode and not after.did_change():
+        host.noop(f"{profile} is loaded in {mode} mode")
+        return
+    yield StringCommand("apparmor_parser", "--replace", "--", QuoteString(path))

@@ -1,0 +1,233 @@
+"""Manage files: rendered, validated by their daemon, replaced in one step."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from io import BytesIO
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from pyinfra import host
+from pyinfra.api import (
+    FileUploadCommand,
+    OperationValueError,
+    QuoteString,
+    StringCommand,
+    operation,
+)
+
+from nodeproof.facts.files import FileState, FileStateData, temporary
+from nodeproof.facts.systemd import PENDING
+from nodeproof.resources import shipped
+from nodeproof.secrets import SecretContent
+
+HEADER = "Managed by nodeproof ({layer}). Local changes are overwritten."
+
+
+class Upload(FileUploadCommand):
+    """New content on its way to `final`; it waits beside it until it is validated."""
+
+    def __init__(self, content: bytes, final: str, *, secret: bool = False) -> None:
+        super().__init__((SecretContent if secret else BytesIO)(content), temporary(final))
+        self.final = final
+
+
+def render(template: str, **values: Any) -> str:
+    """Render ``templates/<template>``; a value that is missing is an error, not an empty text."""
+    environment = Environment(
+        loader=FileSystemLoader(shipped("templates")),
+        undefined=StrictUndefined,
+        keep_trailing_newline=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        autoescape=False,  # noqa: S701 - configuration files, not HTML; values match strict grammars
+    )
+    header = HEADER.format(layer=template.split("/", 1)[0])
+    return environment.get_template(template).render(header=header, **values)
+
+
+@operation()
+def content(
+    path: str,
+    text: str,
+    mode: str = "644",
+    user: str = "root",
+    group: str = "root",
+    validate: Sequence[str] = (),
+    notify: str | None = None,
+    secret: bool = False,
+) -> Generator[FileUploadCommand | StringCommand]:
+    """
+    Make a file have this content, owner and mode; replace it in one step after validation.
+
+    + path: where
+    + text: the whole content
+    + mode: octal
+    + user: owner
+    + group: group
+    + validate: command that accepts the new file, with ``%s`` for its path
+    + notify: unit that must be told; remembered on the node until it was (see systemd.told)
+    + secret: never show the content
+
+    **Example:**
+
+    .. code:: python
+
+        files.content(name="Write the sudo rule", path="/etc/sudoers.d/ops", text="...",
+                      mode="440", validate=["visudo", "-cf", "%s"])
+    """
+
+    if not path.startswith("/"):
+        raise OperationValueError(f"files.content: {path} is not an absolute path")
+    wanted = text.encode()
+    now: FileStateData | None = host.get_fact(FileState, path=path)
+    same = now is not None and now.kind == "file" and now.content == wanted
+    if same and now is not None and (now.mode, now.user, now.group) == (mode, user, group):
+        if now.leftover:
+            yield StringCommand("rm", "-f", "--", QuoteString(temporary(path)))
+        else:
+            host.noop(f"{path} is as asked")
+        return
+    if same:
+        yield _owned(path, mode, user, group)
+        return
+    yield Upload(wanted, path, secret=secret)
+    yield _installed(path, mode, user, group, validate, notify)
+
+
+@operation()
+def template(
+    path: str, source: str, values: dict[str, Any], **options: Any
+) -> Generator[FileUploadCommand | StringCommand]:
+    """
+    Make a file what a template says; see `content` for the other arguments.
+
+    + path: where
+    + source: template below ``templates/``
+    + values: what the template may use
+
+    **Example:**
+
+    .. code:: python
+
+        files.template(name="Write the sshd drop-in", path="/etc/ssh/sshd_config.d/10.conf",
+                       source="ssh/sshd.conf.j2", values={"settings": settings})
+    """
+
+    yield from content._inner(path=path, text=render(source, **values), **options)
+
+
+@operation()
+def directory(
+    path: str, mode: str = "755", user: str = "root", group: str = "root"
+) -> Generator[StringCommand]:
+    """
+    Make a directory exist with this owner and mode.
+
+    + path: where
+    + mode: octal
+    + user: owner
+    + group: group
+
+    **Example:**
+
+    .. code:: python
+
+        files.directory(name="Make the CDI directory", path="/etc/cdi")
+    """
+
+    now: FileStateData | None = host.get_fact(FileState, path=path)
+    if now is not None and now.kind != "directory":
+        raise OperationValueError(f"files.directory: {path} exists and is a {now.kind}")
+    if now is not None and (now.mode, now.user, now.group) == (mode, user, group):
+        host.noop(f"{path} is as asked")
+        return
+    yield StringCommand(
+        "install",
+        "-d",
+        "-m",
+        QuoteString(mode),
+        "-o",
+        QuoteString(user),
+        "-g",
+        QuoteString(group),
+        "--",
+        QuoteString(path),
+    )
+
+
+@operation()
+def absent(path: str, notify: str | None = None) -> Generator[StringCommand]:
+    """
+    Make a file or link not exist; directories are left alone.
+
+    + path: where
+    + notify: unit that must be told
+
+    **Example:**
+
+    .. code:: python
+
+        files.absent(name="Remove the forced complain mode", path="/etc/apparmor.d/disable/x")
+    """
+
+    if host.get_fact(FileState, path=path) is None:
+        host.noop(f"{path} does not exist")
+        return
+    yield StringCommand(*_noted(notify), "rm", "-f", "--", QuoteString(path))
+
+
+def _owned(path: str, mode: str, user: str, group: str) -> StringCommand:
+    return StringCommand(
+        "chown",
+        "-h",
+        QuoteString(f"{user}:{group}"),
+        "--",
+        QuoteString(path),
+        "&&",
+        "chmod",
+        QuoteString(mode),
+        "--",
+        QuoteString(path),
+    )
+
+
+def _noted(notify: str | None) -> list[Any]:
+    if notify is None:
+        return []
+    mark = QuoteString(f"{PENDING}/{notify}")
+    return ["install", "-D", "-m", "600", "/dev/null", mark, "&&"]
+
+
+def _installed(
+    path: str, mode: str, user: str, group: str, validate: Sequence[str], notify: str | None
+) -> StringCommand:
+    new = temporary(path)
+    check: list[Any] = []
+    if validate:
+        words = [QuoteString(new if word == "%s" else word) for word in validate]
+        check = [*words, ">&2", "&&"]
+    return StringCommand(
+        "{",
+        _owned(new, mode, user, group),
+        "&&",
+        *check,
+        *_noted(notify),
+        "mv",
+        "-fT",
+        "--",
+        QuoteString(new),
+        QuoteString(path),
+        ";",
+        "}",
+        "||",
+        "{",
+        "rm",
+        "-f",
+        "--",
+        QuoteString(new),
+        ";",
+        "exit",
+        "1;",
+        "}",
+    )

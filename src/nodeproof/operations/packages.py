@@ -1,0 +1,64 @@
+"""Manage packages through the distribution's package manager."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+
+from pyinfra import host
+from pyinfra.api import OperationValueError, QuoteString, StringCommand, operation
+
+from nodeproof.catalog.distributions import PackageManager
+from nodeproof.facts.packages import AptPackages, PackagesData
+
+LOCK_WAIT_S = 300
+"""How long to wait for another package manager, e.g. one that an interrupted run left working."""
+
+_LOG = "/run/nodeproof/packages.log"
+_APT = (
+    "DEBIAN_FRONTEND=noninteractive apt-get -y -q --no-install-recommends "
+    f"-o DPkg::Lock::Timeout={LOCK_WAIT_S} "
+    "-o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold"
+)
+
+
+@operation()
+def present(manager: PackageManager, packages: Sequence[str]) -> Generator[StringCommand]:
+    """
+    Make packages be installed; mends what an interrupted run left half installed.
+
+    + manager: the distribution's package manager, from the catalog
+    + packages: their names
+
+    **Example:**
+
+    .. code:: python
+
+        packages.present(name="Install chrony", manager="apt", packages=["chrony"])
+    """
+
+    if manager != PackageManager.APT:
+        raise OperationValueError(f"packages.present: {manager} is not supported")
+    now: PackagesData = host.get_fact(AptPackages)
+    if now.broken:
+        # `check` waits for the lock, which dpkg itself does not.
+        yield _logged(
+            f"{_APT} check; DEBIAN_FRONTEND=noninteractive dpkg --force-confdef "
+            f"--force-confold --configure -a && {_APT} -f install"
+        )
+    missing = sorted(set(packages) - now.installed.keys())
+    if not missing:
+        host.noop("all packages are installed")
+        return
+    if not now.lists_fresh:
+        yield _logged(f"{_APT} update")
+    yield _logged(f"{_APT} install --", *missing)
+
+
+def _logged(command: str, *arguments: str) -> StringCommand:
+    """Write output to a file: a package manager that loses its pipe dies half way."""
+    return StringCommand(
+        "install -d -m 700 /run/nodeproof && {",
+        command,
+        *(QuoteString(argument) for argument in arguments),
+        f"; }} >{_LOG} 2>&1 || {{ code=$?; tail -n 20 {_LOG} >&2; exit $code; }}",
+    )

@@ -1,0 +1,81 @@
+"""Manage systemd units."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from typing import Literal
+
+from pyinfra import host
+from pyinfra.api import QuoteString, StringCommand, operation
+from pyinfra.api.operation import OperationMeta
+
+from nodeproof.facts.systemd import PENDING, Unit, UnitData
+
+
+@operation()
+def unit(unit: str, running: bool = True, enabled: bool = True) -> Generator[StringCommand]:
+    """
+    Make a unit run (or not) now and at boot.
+
+    + unit: its name with suffix
+    + running: whether it must be active
+    + enabled: whether it must start at boot
+
+    **Example:**
+
+    .. code:: python
+
+        systemd.unit(name="Start chrony", unit="chrony.service")
+    """
+
+    now: UnitData = host.get_fact(Unit, unit=unit)
+    if now.state == "masked" and (running or enabled):
+        yield StringCommand("systemctl", "unmask", "--", QuoteString(unit))
+    if now.enabled != enabled:
+        yield StringCommand(
+            "systemctl", "enable" if enabled else "disable", "--", QuoteString(unit)
+        )
+    if now.active != running:
+        yield StringCommand("systemctl", "start" if running else "stop", "--", QuoteString(unit))
+    if (now.active, now.enabled) == (running, enabled):
+        host.noop(f"{unit} is as asked")
+
+
+@operation()
+def told(
+    unit: str,
+    after: Sequence[OperationMeta],
+    how: Literal["reload", "restart", "try-restart"] = "restart",
+) -> Generator[StringCommand]:
+    """
+    Make a running unit take up its changed configuration, once, even after an interruption.
+
+    The files that changed left a note on the node (``notify=``); it is removed when the unit
+    has taken them up, so a run that was killed in between is made good by the next one.
+
+    + unit: its name with suffix
+    + after: the operations that may have changed its configuration
+    + how: reload, restart, or try-restart
+
+    **Example:**
+
+    .. code:: python
+
+        systemd.told(name="Reload sshd", unit="ssh.service", after=[dropin], how="reload")
+    """
+
+    now: UnitData = host.get_fact(Unit, unit=unit)
+    if not now.pending and not any(change.did_change() for change in after):
+        host.noop(f"{unit} has taken up its configuration")
+        return
+    yield StringCommand(
+        "systemctl",
+        how,
+        "--",
+        QuoteString(unit),
+        "&&",
+        "rm",
+        "-f",
+        "--",
+        QuoteString(f"{PENDING}/{unit}"),
+    )

@@ -1,0 +1,24 @@
+"""The base of every layer's settings, and the one way to declare a key."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class LayerSettings(BaseModel):
+    """What a user may ask of one layer; unknown keys and loose types are refused."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, use_attribute_docstrings=False
+    )
+
+
+def setting(default: Any, meaning: str, *, unit: str | None = None, **limits: Any) -> Any:
+    """Declare one key: its default, what it means, its unit, and its limits (ge, le, min_length).
+
+    Mutable defaults are copied by pydantic; pass ``...`` for a key that must be given.
+    """
+    extra = {"unit": unit} if unit else None
+    return Field(default, description=meaning, json_schema_extra=extra, **limits)

@@ -1,0 +1,127 @@
+"""From inventory data to validated settings: every layer of every host, or every problem."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from nodeproof.layers import LAYERS, layer_named
+from nodeproof.settings.connection import Connection, CONNECTOR_KEYS
+from nodeproof.settings.model import LayerSettings
+from nodeproof.settings.problems import Problem, SettingsError, from_validation, nearest, shown
+
+OWN_PREFIX = "x_"
+"""Data keys with this prefix belong to the user; nodeproof does not look at them."""
+
+
+@dataclass(frozen=True)
+class HostSettings:
+    """What one host is asked to be: its layers in order of application."""
+
+    host: str
+    layers: Mapping[str, LayerSettings]
+
+    def digest(self) -> str:
+        """Return a sha256 over the settings, equal when what was asked is equal."""
+        dumped = {name: model.model_dump(mode="json") for name, model in self.layers.items()}
+        return hashlib.sha256(json.dumps(dumped, sort_keys=True).encode()).hexdigest()
+
+
+def merged(datas: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Merge data from the widest (all) to the nearest (host); dictionaries key by key."""
+    result: dict[str, Any] = {}
+    for data in datas:
+        for key, value in data.items():
+            old = result.get(key)
+            if isinstance(old, Mapping) and isinstance(value, Mapping):
+                result[key] = merged((old, value))
+            else:
+                result[key] = value
+    return result
+
+
+def validate(inventory: str, hosts: Mapping[str, Mapping[str, Any]]) -> dict[str, HostSettings]:
+    """Validate the merged data of all hosts.
+
+    Raises SettingsError with all problems of all hosts; connects to none of them.
+    """
+    problems: list[Problem] = []
+    site = {host: _host(inventory, host, data, problems) for host, data in hosts.items()}
+    if problems:
+        raise SettingsError(problems)
+    return site
+
+
+def _host(
+    inventory: str, host: str, data: Mapping[str, Any], problems: list[Problem]
+) -> HostSettings:
+    names = [layer.name for layer in LAYERS]
+    _foreign(inventory, host, data, names, problems)
+    connection = {key: data[key] for key in data if key in CONNECTOR_KEYS}
+    _checked(Connection, connection, inventory, host, "", problems)
+    layers: dict[str, LayerSettings] = {}
+    for name in names:
+        asked = data.get(name)
+        if asked is None:
+            continue
+        if not isinstance(asked, Mapping):
+            problems.append(
+                Problem(
+                    inventory,
+                    host,
+                    name,
+                    shown(asked),
+                    "wrong type",
+                    f"a dictionary, {name} = {{…}}",
+                )
+            )
+            continue
+        model = _checked(
+            layer_named(name).settings_model, dict(asked), inventory, host, name, problems
+        )
+        if isinstance(model, LayerSettings):
+            layers[name] = model
+    return HostSettings(host, layers)
+
+
+def _checked(
+    model: type[BaseModel],
+    value: dict[str, Any],
+    inventory: str,
+    host: str,
+    layer: str,
+    problems: list[Problem],
+) -> BaseModel | None:
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        problems.extend(from_validation(error, model, inventory, host, layer))
+        return None
+
+
+def _foreign(
+    inventory: str, host: str, data: Mapping[str, Any], names: list[str], problems: list[Problem]
+) -> None:
+    """Refuse keys that look meant for nodeproof but would be ignored: typing errors hide there."""
+    for key, value in data.items():
+        known = key in names or key in CONNECTOR_KEYS or key.startswith(("_", OWN_PREFIX))
+        if known:
+            continue
+        near = nearest(key, [*names, *CONNECTOR_KEYS])
+        if near or isinstance(value, Mapping):
+            problems.append(
+                Problem(
+                    inventory,
+                    host,
+                    key,
+                    "",
+                    "unknown layer or connection key",
+                    f"{', '.join(names)}; your own keys begin with {OWN_PREFIX}",
+                    near,
+                )
+            )

@@ -1,0 +1,163 @@
+"""The grammars that strings in settings must match, so that none can reach a shell as code.
+
+Every string setting uses one of these types; a test feeds shell metacharacters, newlines and
+template syntax to each of them.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+import zoneinfo
+from typing import Annotated
+
+from pydantic import AfterValidator, Field, StringConstraints
+
+
+def _grammar(pattern: str, allowed: str, longest: int = 255) -> StringConstraints:
+    """Constrain a string; `allowed` is what the error message says about it."""
+    GRAMMARS[pattern] = allowed
+    return StringConstraints(pattern=pattern, max_length=longest)
+
+
+GRAMMARS: dict[str, str] = {}
+"""Pattern to a sentence a person understands; used by error messages and the reference pages."""
+
+USER_NAME = r"^[a-z_][a-z0-9_-]*$"
+UserName = Annotated[
+    str, _grammar(USER_NAME, "a user name: a-z, 0-9, - and _, at most 32", longest=32)
+]
+GroupName = Annotated[
+    str, _grammar(r"^[a-z_][a-z0-9_-]*\$?$", "a group name: a-z, 0-9, - and _", longest=32)
+]
+PackageName = Annotated[
+    str,
+    _grammar(r"^[a-z0-9][a-z0-9+._-]+$", "a package name: a-z, 0-9, + . _ and -", longest=128),
+]
+HostName = Annotated[
+    str,
+    _grammar(
+        r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$",
+        "a host name: lower-case labels of a-z, 0-9 and -",
+        longest=253,
+    ),
+]
+ServerName = Annotated[
+    str,
+    _grammar(r"^[A-Za-z0-9]([A-Za-z0-9.:-]*[A-Za-z0-9])?$", "a host name or an IP address", 253),
+]
+AbsolutePath = Annotated[
+    str,
+    _grammar(
+        r"^/[A-Za-z0-9._/@:+-]*$",
+        "an absolute path of letters, digits and . _ / @ : + -",
+        longest=1024,
+    ),
+    AfterValidator(lambda path: _no_parent(path)),
+]
+PathPattern = Annotated[
+    str,
+    _grammar(
+        r"^/[A-Za-z0-9._/@:+*?{},-]*$",
+        "an absolute path, with * ** ? and {a,b} where it stands for several",
+        longest=1024,
+    ),
+    AfterValidator(lambda path: _no_parent(path)),
+    AfterValidator(lambda path: _balanced(path)),
+]
+CdiDevice = Annotated[
+    str, _grammar(r"^[a-z0-9.-]+/[a-z0-9._-]+$", "a CDI kind: vendor.com/class", longest=128)
+]
+SshAlgorithm = Annotated[
+    str,
+    _grammar(r"^[a-z0-9][a-z0-9@._-]+$", "an OpenSSH algorithm name", longest=64),
+]
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+def _no_parent(path: str) -> str:
+    """Refuse ``..``: a path means what it says."""
+    if ".." in path.split("/"):
+        raise ValueError("must not contain ..")
+    return path
+
+
+def _balanced(pattern: str) -> str:
+    """Refuse braces that do not match; they would break the profile they are written into."""
+    depth = 0
+    for char in pattern:
+        depth += {"{": 1, "}": -1}.get(char, 0)
+        if depth not in (0, 1):
+            break
+    if depth:
+        raise ValueError("has braces that do not match")
+    return pattern
+
+
+def _time_zone(name: str) -> str:
+    known = zoneinfo.available_timezones()
+    if known and name not in known:
+        from difflib import get_close_matches
+
+        near = get_close_matches(name, sorted(known), n=1)
+        raise ValueError("is not a time zone" + (f"; did you mean {near[0]}?" if near else ""))
+    return name
+
+
+TimeZone = Annotated[
+    str,
+    _grammar(
+        r"^[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*$", "a time zone such as Etc/UTC or Europe/Berlin", 64
+    ),
+    AfterValidator(_time_zone),
+]
+
+_KEY_TYPES = (
+    "ssh-ed25519",
+    "ecdsa-sha2-nistp256",
+    "ecdsa-sha2-nistp384",
+    "ecdsa-sha2-nistp521",
+    "ssh-rsa",
+    "sk-ssh-ed25519@openssh.com",
+    "sk-ecdsa-sha2-nistp256@openssh.com",
+)
+_RSA_BITS = 2048
+
+
+def _public_key(line: str) -> str:
+    """Check that the base64 part is a key of the type that the line names (RFC 4253, 6.6)."""
+    kind, blob = line.split(" ")[:2]
+    if kind not in _KEY_TYPES:
+        raise ValueError(f"has the key type {kind}; allowed are {', '.join(_KEY_TYPES)}")
+    try:
+        raw = base64.b64decode(blob, validate=True)
+    except binascii.Error as error:
+        raise ValueError("is not valid base64; was the key cut?") from error
+    length = int.from_bytes(raw[:4], "big")
+    if raw[4 : 4 + length] != kind.encode() or len(raw) < 4 + length + 32:
+        raise ValueError(f"does not hold a {kind} key; was the key cut?")
+    if kind == "ssh-rsa" and len(raw) < _RSA_BITS // 8:
+        raise ValueError(f"is an RSA key of fewer than {_RSA_BITS} bits")
+    return line
+
+
+PublicKey = Annotated[
+    str,
+    _grammar(
+        r"^[a-z0-9@.-]+ [A-Za-z0-9+/=]+( [A-Za-z0-9@._+=:/ -]*)?$",
+        "a line of an OpenSSH .pub file: type, base64, comment",
+        longest=4096,
+    ),
+    AfterValidator(_public_key),
+]
+
+
+def allowed_by(pattern: str) -> str:
+    """Return the sentence for a grammar's pattern, else the pattern itself."""
+    return GRAMMARS.get(pattern, f"text that matches {pattern}")
+
+
+def is_user_name(name: str) -> bool:
+    """Tell whether `name` matches the grammar of user names."""
+    return re.fullmatch(USER_NAME.strip("^$"), name) is not None
