@@ -46,16 +46,16 @@ def choose(kernel: Path, initrd: Path) -> Acceleration:
     known = store.read_json(verdicts)
     if known.get("boot") != boot:
         log.info("testing whether %s works (at most %d s)", KVM, SECONDS)
-        known = {"boot": boot, "works": boots(kernel, initrd)}
+        known = {"boot": boot, "problem": problem(kernel, initrd)}
         verdicts.parent.mkdir(parents=True, exist_ok=True)
         store.write_json(verdicts, known)
-    if known["works"]:
-        return Acceleration(True, f"a test boot with {KVM} reached user space")
-    return Acceleration(False, f"{KVM} is there, but a test boot with it got nowhere")
+    if known["problem"]:
+        return Acceleration(False, f"a test boot with {KVM} failed: {known['problem']}")
+    return Acceleration(True, f"a test boot with {KVM} reached user space")
 
 
-def boots(kernel: Path, initrd: Path) -> bool:
-    """Say whether a guest reaches user space under KVM.
+def problem(kernel: Path, initrd: Path) -> str:
+    """Return why a guest does not reach user space under KVM; empty where it does.
 
     Its first process ends at once, so the kernel panics, restarts, and QEMU ends.
     """
@@ -74,8 +74,11 @@ def boots(kernel: Path, initrd: Path) -> bool:
             check=False,
         )
     except subprocess.TimeoutExpired as stopped:
-        return PROOF in (stopped.stdout or b"")
-    return PROOF in done.stdout
+        return "" if PROOF in (stopped.stdout or b"") else f"no progress in {SECONDS} s"
+    if PROOF in done.stdout:
+        return ""
+    said = done.stderr.decode(errors="replace").strip().splitlines()
+    return said[0] if said else "QEMU ended early"
 
 
 def qemu_command() -> list[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import tarfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 USER = "ops"
@@ -38,6 +39,8 @@ PACKAGES = (
     "tzdata",
     "udev",
 )
+# Recommended by ping, which is of no use to ordinary users without it.
+ALSO = {"debian-13": ("linux-sysctl-defaults",)}
 BOOT_PACKAGES = ("initramfs-tools", "zstd")
 
 IDENTITY_UNIT = f"""\
@@ -101,7 +104,13 @@ def image_files() -> dict[str, GuestFile]:
     return files
 
 
-def pack(files: dict[str, GuestFile], folders: dict[str, GuestFile] | None = None) -> bytes:
+def container_files() -> dict[str, GuestFile]:
+    """Return what a container node has over the same image: no disk, and nobody at a console."""
+    # An empty unit file masks the unit; see systemctl(1).
+    return {"etc/fstab": GuestFile(b""), "etc/systemd/system/console-getty.service": GuestFile(b"")}
+
+
+def pack(files: Mapping[str, GuestFile], folders: Mapping[str, GuestFile] | None = None) -> bytes:
     """Return a tar archive of ``files``, after ``folders`` whose mode and owner matter."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:

@@ -17,13 +17,14 @@ class Interface:
     match: str
     address: str
     gateway: str = ""
+    mtu: int = 1500
 
     def network_file(self) -> str:
         """Return the ``.network`` file of systemd-networkd."""
         way_out = f"Gateway={self.gateway}\n" if self.gateway else ""
         return (
             f"[Match]\n{self.match}\n\n[Network]\nAddress={self.address}\n{way_out}"
-            "LinkLocalAddressing=no\nIPv6AcceptRA=no\n"
+            f"LinkLocalAddressing=no\nIPv6AcceptRA=no\n\n[Link]\nMTUBytes={self.mtu}\n"
         )
 
 
@@ -61,10 +62,10 @@ class Identity:
             keys: GuestFile(f"{self.authorized}\n".encode(), 0o600, guest.UID),
         }
 
-    def archive(self) -> bytes:
-        """Return the files as a tar archive to unpack over the root."""
+    def archive(self, also: Mapping[str, GuestFile] | None = None) -> bytes:
+        """Return the files, and ``also``, as a tar archive to unpack over the root."""
         folder = GuestFile(b"", 0o700, guest.UID)
-        return guest.pack(self.files(), {f"home/{guest.USER}/.ssh": folder})
+        return guest.pack({**self.files(), **(also or {})}, {f"home/{guest.USER}/.ssh": folder})
 
 
 def virtual_interfaces(index: int) -> tuple[Interface, ...]:

@@ -85,7 +85,7 @@ def recipe(distribution: str, preinstall: Iterable[str] = (), *, bootable: bool 
 
     A kernel among ``preinstall`` takes the place of the small cloud kernel.
     """
-    packages = {*guest.PACKAGES, *preinstall}
+    packages = {*guest.PACKAGES, *guest.ALSO.get(distribution, ()), *preinstall}
     if bootable:
         packages |= set(guest.BOOT_PACKAGES)
         if not any(name.startswith("linux-image-") for name in packages):
@@ -114,13 +114,13 @@ def disk_image(distribution: str, preinstall: Iterable[str] = ()) -> Image:
 def building(folder: Path) -> Iterator[Path | None]:
     """Yield a scratch folder that becomes ``folder``, or None where that exists already.
 
-    Only one process builds at a time; another that wants the same image waits for it.
+    Another process that wants the same image waits for it.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     if folder.is_dir():
         yield None
         return
-    with store.locked(folder.parent / ".lock"):
+    with store.locked(folder.with_name(f".{folder.name}.lock")):
         if folder.is_dir():
             yield None
             return

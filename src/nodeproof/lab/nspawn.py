@@ -1,0 +1,121 @@
+"""systemd-nspawn, on a host run by systemd and on one that is not."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+from nodeproof.lab import bridge, requirements
+
+# Without systemd nobody makes a cgroup for the node: enter one of its own in each hierarchy, and
+# keep what nspawn writes under /run out of the host's.
+_ENTER = """
+while [ "$1" != -- ]; do echo $$ > "$1/cgroup.procs" || exit 1; shift; done
+shift
+mkdir -p /run/systemd/nspawn && mount -t tmpfs tmpfs /run/systemd/nspawn || exit 1
+exec "$@"
+"""
+
+
+def spawn(machine: str, root: Path, log: Path) -> subprocess.Popen[bytes]:
+    """Boot ``root`` as ``machine``; what it prints goes to ``log``."""
+    argv = [
+        requirements.command("systemd-nspawn"),
+        *("--quiet", "--boot", f"--machine={machine}", f"--directory={root}"),
+        *(f"--network-bridge={bridge.NAME}", "--resolv-conf=off", "--timezone=off"),
+        # On SIGTERM nspawn passes this on, which is systemd's word for an orderly power-off.
+        *("--console=pipe", "--register=no", "--kill-signal=SIGRTMIN+3", "--link-journal=no"),
+    ]
+    environment = dict(os.environ)
+    if not host_has_systemd():
+        groups = [str(_made(hierarchy / machine)) for hierarchy in hierarchies()]
+        slave = ["unshare", "--mount", "--propagation", "slave", "sh", "-c", _ENTER, "sh"]
+        argv = [*slave, *groups, "--", *argv, "--keep-unit"]
+        environment["SYSTEMD_NSPAWN_UNIFIED_HIERARCHY"] = "1"
+    with log.open("wb") as output:
+        return subprocess.Popen(  # noqa: S603
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            start_new_session=True,
+        )
+
+
+def stop(process: subprocess.Popen[bytes], seconds: float) -> None:
+    """Shut the node down; kill it where that takes longer than ``seconds``."""
+    process.terminate()
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def kill_left(machine: str) -> None:
+    """Kill the node called ``machine`` of a process that is gone, and wait for its end."""
+    word = f"--machine={machine}".encode()
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (folder / "cmdline").read_bytes().split(b"\0")
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if word in words and words[0].endswith(b"systemd-nspawn"):
+            os.kill(int(folder.name), signal.SIGKILL)
+            _wait_gone(folder)
+
+
+def remove_cgroups(machine: str) -> None:
+    """Remove the cgroups made by ``spawn``, which are empty once the node has ended."""
+    if host_has_systemd():
+        return
+    for hierarchy in hierarchies():
+        for folder, _, _ in os.walk(hierarchy / machine, topdown=False):
+            _remove_cgroup(Path(folder))
+
+
+def host_has_systemd() -> bool:
+    """Say whether this host was booted by systemd; see sd_booted(3)."""
+    return Path("/run/systemd/system").is_dir()
+
+
+def hierarchies(mountinfo: Path = Path("/proc/self/mountinfo")) -> list[Path]:
+    """Return the cgroup hierarchies that keep a node's processes together."""
+    found = []
+    for line in mountinfo.read_text().splitlines():
+        before, _, after = line.partition(" - ")
+        kind, _, options = after.split(maxsplit=2)
+        wanted = re.search(r"(?:^|,)(?:name=systemd|pids|memory)(?:,|$)", options)
+        if kind == "cgroup2" or (kind == "cgroup" and wanted):
+            found.append(Path(before.split()[4]))
+    return found
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+def _remove_cgroup(folder: Path, seconds: float = 5) -> None:
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            folder.rmdir()
+        except OSError:
+            # The kernel takes a moment to let go of processes that have just ended.
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+        else:
+            return
+
+
+def _wait_gone(folder: Path, seconds: float = 10) -> None:
+    deadline = time.monotonic() + seconds
+    while folder.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
