@@ -7,7 +7,7 @@ from typing import Any
 
 
 class SecretContent(BytesIO):
-    """File content that is uploaded but never shown, hashed into a report, or compared in a diff."""
+    """File content that is uploaded but never shown, hashed or compared."""
 
 
 def is_secret(content: Any) -> bool:

@@ -14,7 +14,7 @@ ROOM_KB = 200 * 1024
 """What every file system that we write to must have free, in KiB."""
 
 
-def preflight(name: str, facts: NodeFacts) -> Distribution:
+def preflight(name: str, facts: NodeFacts, *, writing: bool = True) -> Distribution:
     """Return the node's distribution.
 
     Raises RefusedError where nodeproof cannot work, UnreachableError where it is not root.
@@ -30,7 +30,7 @@ def preflight(name: str, facts: NodeFacts) -> Distribution:
         raise RefusedError(f"{name}: {error}") from error
     if facts.init != "systemd":
         raise RefusedError(f"{name}: it runs {facts.init or 'no init'} instead of systemd")
-    for disk in facts.disks:
+    for disk in facts.disks if writing else ():
         if disk.free_kb < ROOM_KB:
             raise RefusedError(
                 f"{name}: {disk.mount} has {disk.free_kb // 1024} MiB free; "

@@ -144,7 +144,7 @@ def _one(
         session.connect()
         node = step(work)
     except NodeproofError as error:
-        node = _failed(work.name, error)
+        node = failed_node(work.name, error)
     finally:
         trips = session.round_trips
         session.disconnect()
@@ -155,7 +155,8 @@ def _one(
     return node
 
 
-def _failed(name: str, error: NodeproofError) -> Node:
+def failed_node(name: str, error: NodeproofError) -> Node:
+    """Return the part of a result for a node whose work ended with an error."""
     statuses = {UnreachableError: NodeStatus.UNREACHABLE, RefusedError: NodeStatus.REFUSED}
     status = next((s for kind, s in statuses.items() if isinstance(error, kind)), NodeStatus.FAILED)
     reason = error.message.removeprefix(f"{name}: ")

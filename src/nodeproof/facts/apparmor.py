@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import override
 
 from pyinfra.api import FactBase
+from typing_extensions import override
+
+PROFILES = "/sys/kernel/security/apparmor/profiles"
 
 
 class AppArmorProfiles(FactBase[dict[str, str]]):
@@ -22,7 +24,7 @@ class AppArmorProfiles(FactBase[dict[str, str]]):
     @override
     def command(self) -> str:
         """Return a command that prints the kernel's own list."""
-        return "! test -e /sys/kernel/security/apparmor/profiles || cat /sys/kernel/security/apparmor/profiles"
+        return f"! test -e {PROFILES} || cat {PROFILES}"
 
     @override
     def process(self, output: list[str]) -> dict[str, str]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import base64
 from dataclasses import dataclass
-from typing import override
 
 from pyinfra.api import FactBase, QuoteString, StringCommand
+from typing_extensions import override
 
 LARGEST = 1024 * 1024
 """Bytes of content that are read; larger files are compared by size only."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, override
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 from pyinfra.api import FactBase
+from typing_extensions import override
 
 # One command for everything; each line is `key=value`, and a line is missing where the machine
 # cannot answer. Paths are read with shell builtins where they can be: forks are slow on a VM.

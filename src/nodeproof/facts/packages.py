@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import override
 
 from pyinfra.api import FactBase
+from typing_extensions import override
 
 FRESH_MINUTES = 360
 """Package lists younger than this are not fetched again."""
@@ -49,7 +49,7 @@ class AptPackages(FactBase[PackagesData]):
 
     @override
     def process(self, output: list[str]) -> PackagesData:
-        """Parse dpkg's three-letter states: ``ii`` and ``hi`` are whole, ``rc`` and ``un`` absent."""
+        """Parse dpkg's states: ``ii`` and ``hi`` are whole, ``rc`` and ``un`` absent."""
         installed: dict[str, str] = {}
         broken: list[str] = []
         for line in output:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import override
-
 from pyinfra.api import FactBase
+from typing_extensions import override
 
 
 class SshAlgorithms(FactBase[dict[str, frozenset[str]]]):

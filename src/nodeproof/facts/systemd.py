@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import override
 
 from pyinfra.api import FactBase, QuoteString, StringCommand
+from typing_extensions import override
 
 PENDING = "/run/nodeproof/pending"
 """A file per unit whose configuration was changed and which has not been told yet."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from typing import Any, override
+from typing import Any
 
 from pyinfra.api import FactBase, QuoteString, StringCommand
+from typing_extensions import override
 
 
 @dataclass(frozen=True)

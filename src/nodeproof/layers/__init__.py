@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from nodeproof.errors import UsageError
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from nodeproof.settings.model import LayerSettings
 
@@ -38,7 +40,28 @@ LAYERS = (
     Layer("ssh"),
 )
 
+LAYER_NAMES = tuple(layer.name for layer in LAYERS)
+
 
 def layer_named(name: str) -> Layer:
     """Return the layer of that name; raises KeyError."""
     return next(layer for layer in LAYERS if layer.name == name)
+
+
+def choose_layers(only: Sequence[str], skip: Sequence[str]) -> tuple[str, ...]:
+    """Return the chosen layers in order of application; raises UsageError."""
+    from nodeproof.settings.problems import nearest
+
+    for name in (*only, *skip):
+        if name not in LAYER_NAMES:
+            near = nearest(name, LAYER_NAMES)
+            raise UsageError(
+                f"--layer {name}: no such layer",
+                hint=f"did you mean {near}?" if near else f"layers are {', '.join(LAYER_NAMES)}",
+            )
+    chosen = tuple(
+        name for name in LAYER_NAMES if (not only or name in only) and name not in skip
+    )
+    if not chosen:
+        raise UsageError("--layer and --skip-layer: leave no layer")
+    return chosen

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from nodeproof.layers import LAYERS, layer_named
-from nodeproof.settings.connection import Connection, CONNECTOR_KEYS
+from nodeproof.settings.connection import CONNECTOR_KEYS, Connection
 from nodeproof.settings.model import LayerSettings
 from nodeproof.settings.problems import Problem, SettingsError, from_validation, nearest, shown
 

@@ -26,7 +26,7 @@ _CACHE = "nodeproof_facts"
 _mode = local()
 
 
-class NeedFact(BaseException):  # noqa: N818 - a signal, not an error; no `except Exception` stops it
+class NeedFact(BaseException):
     """A fact is not known yet; it has been noted."""
 
 
@@ -68,9 +68,9 @@ class FactCache:
 
     def get(self, cls: type, args: Any, kwargs: dict[str, Any], read: Callable[[], Any]) -> Any:
         """Return a fact: kept, or noted, or read now."""
-        plain = {key: value for key, value in kwargs.items() if not key.startswith("_")}
-        under = {key: value for key, value in kwargs.items() if key.startswith("_")}
-        key = f"{cls.__name__} {sorted(plain.items())!r} {args!r} {sorted(under.items())!r} {cls.__module__}"
+        plain = sorted(item for item in kwargs.items() if not item[0].startswith("_"))
+        under = sorted(item for item in kwargs.items() if item[0].startswith("_"))
+        key = f"{cls.__name__} {plain!r} {args!r} {under!r} {cls.__module__}"
         if key in self._known:
             return self._known[key]
         if getattr(_mode, "noting", False):

@@ -5,14 +5,15 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from pyinfra.api import Inventory
+from pyinfra.api import Inventory, State
 from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.host import Host
+from pyinfra.context import ctx_state
 from pyinfra_cli.exceptions import CliError
 from pyinfra_cli.inventory import make_inventory
 
@@ -31,6 +32,10 @@ class Fleet:
     inventory: Inventory
     hosts: tuple[Host, ...]
     settings: dict[str, HostSettings]
+
+    def only(self, names: Sequence[str]) -> Fleet:
+        """Return the same fleet with these hosts only."""
+        return replace(self, hosts=tuple(host for host in self.hosts if host.name in names))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -67,12 +72,13 @@ def _read(source: str) -> Inventory:
     if (source.endswith(".py") or os.sep in source.split("@")[0]) and not Path(source).is_file():
         raise UsageError(f"{source}: no such inventory file", hint="`nodeproof init` makes one")
     try:
-        inventory = make_inventory(source, cwd=str(Path.cwd()))
+        with ctx_state.use(State()):  # the loader writes the file's name into it
+            inventory = make_inventory(source, cwd=str(Path.cwd()))
     except NodeproofError:
         raise
     except (CliError, PyinfraError) as error:
         raise UsageError(f"{source}: cannot be read as an inventory: {error}") from error
-    except Exception as error:  # noqa: BLE001 - an inventory is code; whatever it raises is its fault
+    except Exception as error:
         raise _in_inventory(source, error) from error
     if not len(inventory):
         raise UsageError(

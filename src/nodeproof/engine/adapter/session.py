@@ -7,9 +7,16 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from difflib import unified_diff
-from typing import Any
+from typing import Any, cast
 
-from pyinfra.api import Config, FileUploadCommand, FunctionCommand, Inventory, State
+from pyinfra.api import (
+    Config,
+    FileUploadCommand,
+    FunctionCommand,
+    Inventory,
+    State,
+    StringCommand,
+)
 from pyinfra.api.exceptions import ConnectError, PyinfraError
 from pyinfra.api.host import Host
 from pyinfra.api.operation import OperationMeta
@@ -106,6 +113,24 @@ class Session:
         """Read one fact."""
         with self._context():
             return self._reading(lambda: self.host.get_fact(cls, **arguments))
+
+    def execute(self, command: str) -> tuple[int, bytes, bytes]:
+        """Run a command and return its exit code, output and error output.
+
+        Raises UnreachableError when the node does not answer.
+        """
+        shell = getattr(self.host.connector, "shell", None)
+        try:
+            if shell is not None:
+                return cast("tuple[int, bytes, bytes]", shell.run(command))
+            # A connector without a root shell tells success only, so the code is printed.
+            told = StringCommand(f"{{ {command}\n}}; printf '\\n%s' $?")
+            with self._context():
+                _, output = self.host.run_shell_command(told, _sudo=True)
+        except OSError as error:
+            raise UnreachableError(f"{self.host.name}: connection lost") from error
+        *lines, code = output.stdout_lines
+        return int(code), "\n".join(lines).encode(), output.stderr.encode()
 
     def collect(self, deploy: Callable[[], object]) -> None:
         """Call a deploy so that its operations are known; facts it asks for are read."""

@@ -183,7 +183,8 @@ class Shell:
                 raise ConnectionLostError(f"connection lost: {error}") from error
         wait = timeout + TIMEOUT_KILL_S + TIMEOUT_SLACK_S if timeout else None
         try:
-            (said, code), (complained, _) = out.answer.get(timeout=wait), err.answer.get(wait)
+            said, code = out.answer.get(timeout=wait)
+            complained, _ = err.answer.get(timeout=wait)
         except gevent.Timeout as error:
             self.close()
             raise TimeoutError(f"no answer within {wait} s") from error

@@ -22,7 +22,7 @@ class Sudo(StrEnum):
 
     NO = "no"
     PASSWORD = "password"  # noqa: S105 - a mode, not a password
-    PASSWORDLESS = "passwordless"  # noqa: S105
+    PASSWORDLESS = "passwordless"
 
 
 class OtherAdmins(StrEnum):

@@ -1,0 +1,150 @@
+"""Run the checks and return verdicts in the result model."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Protocol
+
+import pytest
+
+from nodeproof import __version__
+from nodeproof.checks.plugin import Given, control_ids, layer_of, node_name
+from nodeproof.checks.sessions import Sessions
+from nodeproof.engine.adapter.inventory import Fleet
+from nodeproof.engine.result import Check, Command, Node, NodeStatus, Result, Verdict
+from nodeproof.engine.run import failed_node, run_id
+from nodeproof.errors import NodeproofError
+
+
+class Watcher(Protocol):
+    """Whoever wants to know how the checks come out."""
+
+    def node(self, host: str, doing: str) -> None:
+        """Say that a host has begun something."""
+
+    def check(self, host: str, check: Check) -> None:
+        """Say that one check has come out."""
+
+    def done(self, node: Node) -> None:
+        """Say that a host is finished."""
+
+
+class _Recorder:
+    """Turns pytest's reports into checks."""
+
+    def __init__(self, watcher: Watcher) -> None:
+        self._watcher = watcher
+        self.checks: dict[str, list[Check]] = defaultdict(list)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(self, item: pytest.Item, call: object) -> object:
+        """Note a check when it has run, or when its setup kept it from running."""
+        report: pytest.TestReport = yield  # type: ignore[misc,assignment]
+        if report.when == "call" or (report.when == "setup" and not report.passed):
+            check = _check(item, report)
+            self.checks[node_name(item)].append(check)
+            self._watcher.check(node_name(item), check)
+        return report
+
+
+def verify(
+    fleet: Fleet, layers: tuple[str, ...], ask_password: Callable[[str], str], watcher: Watcher
+) -> Result:
+    """Check every node of the fleet and return the verdicts; changes nothing."""
+    started, clock = datetime.now(UTC), time.monotonic()
+    sessions = Sessions(fleet, ask_password, watcher.node)
+    sessions.connect()
+    recorder = _Recorder(watcher)
+    nodes = [failed_node(name, error) for name, error in sessions.failed.items()]
+    facts = {name: node.facts.model_dump(mode="json") for name, node in sessions.open.items()}
+    trips = {name: node.session for name, node in sessions.open.items()}
+    interrupted = False
+    if sessions.open:
+        interrupted = _pytest(sessions, layers, recorder)
+    for name in facts:
+        checks = recorder.checks[name]
+        failed = sum(check.verdict is Verdict.FAILED for check in checks)
+        node = Node(
+            name=name,
+            status=NodeStatus.FAILED if failed else NodeStatus.OK,
+            reason=f"{failed} of {len(checks)} checks failed" if failed else "",
+            facts=facts[name],
+            checks=checks,
+            round_trips=trips[name].round_trips,
+            duration_s=round(sum(check.duration_s for check in checks), 3),
+        )
+        nodes.append(node)
+        watcher.done(node)
+    order = {name: position for position, name in enumerate(fleet.names)}
+    return Result(
+        command=Command.VERIFY,
+        run=run_id(started),
+        version=__version__,
+        inventory=fleet.source,
+        started=started.isoformat(timespec="seconds"),
+        duration_s=round(time.monotonic() - clock, 3),
+        nodes=sorted(nodes, key=lambda node: order[node.name]),
+        interrupted=interrupted,
+    )
+
+
+def _pytest(sessions: Sessions, layers: tuple[str, ...], recorder: _Recorder) -> bool:
+    """Run pytest without the user's own configuration; return whether it was interrupted."""
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+    os.environ.pop("PYTEST_ADDOPTS", None)
+    arguments = [
+        *("-c", os.devnull, "--rootdir", os.sep, "-p", "no:cacheprovider", "-p", "no:terminal"),
+        *("-p", "testinfra.plugin", "-p", "nodeproof.checks.plugin"),
+        *(f"--layer={layer}" for layer in layers),
+        *("--pyargs", "nodeproof.layers"),
+    ]
+    code = pytest.main(arguments, plugins=[recorder, Given(sessions.reached())])
+    if code == pytest.ExitCode.INTERRUPTED:
+        return True
+    if code not in (
+        pytest.ExitCode.OK,
+        pytest.ExitCode.TESTS_FAILED,
+        pytest.ExitCode.NO_TESTS_COLLECTED,
+    ):
+        raise NodeproofError(f"verify: the checks could not be run (pytest exit code {int(code)})")
+    return False
+
+
+def _check(item: pytest.Item, report: pytest.TestReport) -> Check:
+    layer = layer_of(item.module.__name__)  # type: ignore[attr-defined]
+    function = item.function  # type: ignore[attr-defined]
+    title = (function.__doc__ or "").strip().splitlines()[0]
+    case = item.callspec.id.removeprefix(
+        item.callspec.params["_testinfra_host"].backend.get_pytest_id()
+    )  # type: ignore[attr-defined]
+    name = function.__name__.removeprefix("test_") + (f"[{case.strip('-')}]" if case else "")
+    if report.skipped:
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        reason = reason.removeprefix("Skipped: ")
+    else:
+        reason = _reason(report)
+    verdict = (
+        Verdict.SKIPPED if report.skipped else Verdict.PASSED if report.passed else Verdict.FAILED
+    )
+    return Check(
+        layer=layer,
+        name=name,
+        title=title,
+        controls=control_ids(item),
+        verdict=verdict,
+        reason=reason,
+        duration_s=round(report.duration, 3),
+    )
+
+
+def _reason(report: pytest.TestReport) -> str:
+    """Return why a check failed, in a line or few: the assertion, not the traceback."""
+    if report.passed or report.longrepr is None:
+        return ""
+    crash = getattr(report.longrepr, "reprcrash", None)
+    message: str = crash.message if crash is not None else str(report.longrepr)
+    return message.removeprefix("AssertionError: ").strip()[:2000]

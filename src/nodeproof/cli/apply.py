@@ -1,0 +1,83 @@
+"""nodeproof apply: make it so."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from nodeproof.cli.finish import finish, show
+from nodeproof.cli.options import Selection, asks_password, json_option, selects
+from nodeproof.cli.password import Password
+from nodeproof.cli.progress import progress
+from nodeproof.engine import planfile
+from nodeproof.engine.adapter.inventory import Fleet, load
+from nodeproof.engine.outcome import exit_code
+from nodeproof.engine.result import Command, NodeStatus, Result
+from nodeproof.engine.run import Options, run
+from nodeproof.errors import Exit, UsageError
+
+
+@click.command()
+@selects
+@asks_password
+@click.option("-y", "--yes", is_flag=True, help="Do not ask; needed where there is no terminal.")
+@click.option("--dry", is_flag=True, help="Only say what would change, as plan does.")
+@click.option("--diff", is_flag=True, help="Show how files change.")
+@json_option
+def apply(
+    selection: Selection, password: Password, yes: bool, dry: bool, diff: bool, as_json: bool
+) -> None:
+    """Make each node what its settings say.
+
+    Instead of an INVENTORY, a plan saved by `nodeproof plan --out FILE` can be given; it is
+    applied exactly as it was read, and nodes that changed since are refused.
+    """
+    expected = None
+    if planfile.is_plan(selection.inventory):
+        selection, expected = _saved(selection)
+        yes = True
+    fleet = load(selection.inventory, limit=selection.limit)
+    if dry or not yes:
+        planned = _run(Command.PLAN, fleet, selection, password, None)
+        if dry:
+            finish(planned, as_json=as_json, verbose=True, diff=diff)
+        expected = _agreed(planned, diff)
+    finish(_run(Command.APPLY, fleet, selection, password, expected), as_json=as_json, diff=diff)
+
+
+def _run(
+    command: Command,
+    fleet: Fleet,
+    selection: Selection,
+    password: Password,
+    expected: dict[str, str] | None,
+) -> Result:
+    with progress(fleet.names) as watcher:
+        password.quiet = watcher.quiet
+        options = Options(layers=selection.layers, ask_password=password, expected=expected)
+        return run(command, fleet, options, watcher)
+
+
+def _agreed(planned: Result, diff: bool) -> dict[str, str]:
+    """Show the plan and ask; return the hashes of what was agreed to."""
+    if not sys.stdin.isatty():
+        raise UsageError(
+            "apply: there is no terminal to ask on", hint="add --yes, or apply a saved plan"
+        )
+    show(planned, as_json=False, verbose=True, diff=diff)
+    if (code := exit_code(planned)) is not Exit.DONE:
+        sys.exit(code)
+    if all(node.status is NodeStatus.OK for node in planned.nodes):
+        sys.exit(Exit.DONE)
+    if not click.confirm("Apply?", err=True):
+        sys.exit(Exit.DONE)
+    return {node.name: node.plan_hash for node in planned.nodes}
+
+
+def _saved(selection: Selection) -> tuple[Selection, dict[str, str]]:
+    """Read a saved plan; it decides hosts and layers."""
+    saved = planfile.load(selection.inventory)
+    if selection.limit:
+        raise UsageError("--limit: a saved plan names its nodes", hint="make a plan with --limit")
+    return Selection(saved.inventory, tuple(saved.hashes), saved.layers), saved.hashes

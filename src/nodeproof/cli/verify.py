@@ -1,0 +1,26 @@
+"""nodeproof verify: prove it."""
+
+from __future__ import annotations
+
+import click
+
+from nodeproof.cli.finish import finish
+from nodeproof.cli.options import Selection, asks_password, json_option, selects
+from nodeproof.cli.password import Password
+from nodeproof.cli.progress import progress
+from nodeproof.engine.adapter.inventory import load
+
+
+@click.command()
+@selects
+@asks_password
+@json_option
+def verify(selection: Selection, password: Password, as_json: bool) -> None:
+    """Check each node against its settings by measuring the running machine; changes nothing."""
+    from nodeproof.checks.verify import verify as check
+
+    fleet = load(selection.inventory, limit=selection.limit)
+    with progress(fleet.names) as watcher:
+        password.quiet = watcher.quiet
+        result = check(fleet, selection.layers, password, watcher)
+    finish(result, as_json=as_json)
