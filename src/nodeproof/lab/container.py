@@ -99,7 +99,7 @@ class ContainerNode:
     def stop(self) -> None:
         """Shut it down; its overlay stays for the next ``start``."""
         if self._process is not None:
-            nspawn.stop(self._process, STOP_SECONDS)
+            nspawn.stop(self._lease.machine, self._process, STOP_SECONDS)
             self._process = None
         nspawn.remove_cgroups(self._lease.machine)
 
@@ -175,12 +175,15 @@ def _make(node: ContainerNode, lower: Path, authorized: str, peers: dict[str, st
 
 def _take_back() -> None:
     """Remove what processes that are gone left behind; hold the lock."""
-    for left in list(lease.leases()):
-        if left.abandoned:
-            log.info("removing %s, which an earlier run left behind", left.machine)
-            nspawn.kill_left(left.machine)
-            nspawn.remove_cgroups(left.machine)
-            _remove(left)
+    abandoned = [each for each in lease.leases() if each.abandoned]
+    for left in abandoned:
+        log.info("removing %s, which an earlier run left behind", left.machine)
+        nspawn.kill(left.machine)
+        nspawn.remove_cgroups(left.machine)
+        _remove(left)
+    for session in {Path(left.folder).parent for left in abandoned}:
+        if session.exists():
+            shutil.rmtree(session)
 
 
 def _remove(taken: lease.Lease) -> None:

@@ -32,7 +32,7 @@ class Lease:
     @property
     def machine(self) -> str:
         """Return its name for systemd-nspawn, its cgroup and its network card; 15 bytes at most."""
-        return f"nodeproof-{self.index}"
+        return f"nodeproof{self.index}"
 
     @property
     def address(self) -> str:

@@ -29,12 +29,13 @@ def spawn(machine: str, root: Path, log: Path) -> subprocess.Popen[bytes]:
         *(f"--network-bridge={bridge.NAME}", "--resolv-conf=off", "--timezone=off"),
         # On SIGTERM nspawn passes this on, which is systemd's word for an orderly power-off.
         *("--console=pipe", "--register=no", "--kill-signal=SIGRTMIN+3", "--link-journal=no"),
+        _mark(machine),
     ]
     environment = dict(os.environ)
     if not host_has_systemd():
         groups = [str(_made(hierarchy / machine)) for hierarchy in hierarchies()]
         slave = ["unshare", "--mount", "--propagation", "slave", "sh", "-c", _ENTER, "sh"]
-        argv = [*slave, *groups, "--", *argv, "--keep-unit"]
+        argv = [*slave, *groups, "--", *argv[:1], "--keep-unit", *argv[1:]]
         environment["SYSTEMD_NSPAWN_UNIFIED_HIERARCHY"] = "1"
     with log.open("wb") as output:
         return subprocess.Popen(  # noqa: S603
@@ -47,27 +48,31 @@ def spawn(machine: str, root: Path, log: Path) -> subprocess.Popen[bytes]:
         )
 
 
-def stop(process: subprocess.Popen[bytes], seconds: float) -> None:
+def stop(machine: str, process: subprocess.Popen[bytes], seconds: float) -> None:
     """Shut the node down; kill it where that takes longer than ``seconds``."""
     process.terminate()
     try:
         process.wait(seconds)
     except subprocess.TimeoutExpired:
-        process.kill()
+        kill(machine)
         process.wait()
 
 
-def kill_left(machine: str) -> None:
-    """Kill the node called ``machine`` of a process that is gone, and wait for its end."""
-    word = f"--machine={machine}".encode()
+def kill(machine: str) -> None:
+    """Kill the node called ``machine``, and wait for the end of its processes.
+
+    Its systemd outlives a killed nspawn, and takes every process of the node with it.
+    """
+    killed = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
-            words = (folder / "cmdline").read_bytes().split(b"\0")
+            if _mark(machine).encode() in (folder / "cmdline").read_bytes().split(b"\0"):
+                os.kill(int(folder.name), signal.SIGKILL)
+                killed.append(folder)
         except (FileNotFoundError, ProcessLookupError):
-            continue
-        if word in words and words[0].endswith(b"systemd-nspawn"):
-            os.kill(int(folder.name), signal.SIGKILL)
-            _wait_gone(folder)
+            continue  # it ended meanwhile
+    for folder in killed:
+        _wait_gone(folder)
 
 
 def remove_cgroups(machine: str) -> None:
@@ -96,6 +101,11 @@ def hierarchies(mountinfo: Path = Path("/proc/self/mountinfo")) -> list[Path]:
     return found
 
 
+def _mark(machine: str) -> str:
+    """Return a word of the command lines of both nspawn and the node's systemd, who ignores it."""
+    return f"nodeproof.node={machine}"
+
+
 def _made(folder: Path) -> Path:
     folder.mkdir(exist_ok=True)
     return folder
@@ -117,5 +127,12 @@ def _remove_cgroup(folder: Path, seconds: float = 5) -> None:
 
 def _wait_gone(folder: Path, seconds: float = 10) -> None:
     deadline = time.monotonic() + seconds
-    while folder.exists() and time.monotonic() < deadline:
+    while _alive(folder) and time.monotonic() < deadline:
         time.sleep(0.05)
+
+
+def _alive(folder: Path) -> bool:
+    try:
+        return "State:\tZ" not in (folder / "status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False

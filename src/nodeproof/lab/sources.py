@@ -28,7 +28,7 @@ _SUITE = re.compile(
 _ONE_LINE = re.compile(r"deb\s+(?:\[(?P<options>[^]]*)\]\s+)?(?P<rest>\S.*)")
 # What an image needs to reach the same archive; never hooks, never what switches signatures off.
 _SETTING = re.compile(
-    r"Acquire::(?:https?::(?!CaInfo|SslCert|SslKey|.*Proxy-Auto-Detect)\S+|Retries|ForceIPv[46]"
+    r"Acquire::(?:https?::(?!CaInfo|Ssl|Verify-|.*Proxy-Auto-Detect)\S+|Retries|ForceIPv[46]"
     r"|Check-Valid-Until|Check-Date|Max-ValidTime|Languages|GzipIndexes)(?:::)?",
     re.IGNORECASE,
 )
