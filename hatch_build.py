@@ -1,4 +1,4 @@
-"""Ship templates/ and deploys/ inside the package; leave editable installs alone."""
+"""Ship templates, deploys and inventories in the package; leave editable installs alone."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-SHIPPED = ("templates", "deploys")
+SHIPPED = ("templates", "deploys", "inventories")
 
 
 class ShipData(BuildHookInterface):  # type: ignore[type-arg]

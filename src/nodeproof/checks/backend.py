@@ -14,7 +14,7 @@ NAME = "nodeproof"
 _sessions: list[Sessions] = []
 
 
-class NodeBackend(BaseBackend):
+class NodeBackend(BaseBackend):  # type: ignore[misc] # testinfra is not typed
     """Run testinfra's commands through a node's session."""
 
     NAME = NAME

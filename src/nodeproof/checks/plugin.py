@@ -72,7 +72,8 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out layers that a node was not asked to have; insist on controls."""
     known = controls()
-    kept, left_out = [], []
+    kept: list[pytest.Item] = []
+    left_out: list[pytest.Item] = []
     for item in items:
         ids = control_ids(item)
         if not ids or any(control not in known for control in ids):

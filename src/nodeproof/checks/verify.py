@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -41,9 +41,11 @@ class _Recorder:
         self.checks: dict[str, list[Check]] = defaultdict(list)
 
     @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_makereport(self, item: pytest.Item, call: object) -> object:
+    def pytest_runtest_makereport(
+        self, item: pytest.Function
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         """Note a check when it has run, or when its setup kept it from running."""
-        report: pytest.TestReport = yield  # type: ignore[misc,assignment]
+        report = yield
         if report.when == "call" or (report.when == "setup" and not report.passed):
             check = _check(item, report)
             self.checks[node_name(item)].append(check)
@@ -114,14 +116,11 @@ def _pytest(sessions: Sessions, layers: tuple[str, ...], recorder: _Recorder) ->
     return False
 
 
-def _check(item: pytest.Item, report: pytest.TestReport) -> Check:
-    layer = layer_of(item.module.__name__)  # type: ignore[attr-defined]
-    function = item.function  # type: ignore[attr-defined]
-    title = (function.__doc__ or "").strip().splitlines()[0]
-    case = item.callspec.id.removeprefix(
-        item.callspec.params["_testinfra_host"].backend.get_pytest_id()
-    )  # type: ignore[attr-defined]
-    name = function.__name__.removeprefix("test_") + (f"[{case.strip('-')}]" if case else "")
+def _check(item: pytest.Function, report: pytest.TestReport) -> Check:
+    node = item.callspec.params["_testinfra_host"].backend.get_pytest_id()  # type: ignore[attr-defined]
+    case = item.callspec.id.removeprefix(node).strip("-")
+    title = (item.function.__doc__ or "").strip().splitlines()[0]
+    name = item.function.__name__.removeprefix("test_") + (f"[{case}]" if case else "")
     if report.skipped:
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
         reason = reason.removeprefix("Skipped: ")
@@ -131,7 +130,7 @@ def _check(item: pytest.Item, report: pytest.TestReport) -> Check:
         Verdict.SKIPPED if report.skipped else Verdict.PASSED if report.passed else Verdict.FAILED
     )
     return Check(
-        layer=layer,
+        layer=layer_of(item.module.__name__),
         name=name,
         title=title,
         controls=control_ids(item),

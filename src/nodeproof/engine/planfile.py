@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from nodeproof.engine.result import NodeStatus, Result
 from nodeproof.errors import UsageError
 
-SCHEMA = "nodeproof/plan/1"
+SCHEMA: Literal["nodeproof/plan/1"] = "nodeproof/plan/1"
 
 
 class SavedPlan(BaseModel):

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-SCHEMA = "nodeproof/result/1"
+SCHEMA: Literal["nodeproof/result/1"] = "nodeproof/result/1"
 
 
 class Command(StrEnum):

@@ -17,10 +17,10 @@ from nodeproof.engine.adapter.pool import each
 from nodeproof.engine.adapter.session import Planned, Session
 from nodeproof.engine.preflight import preflight
 from nodeproof.engine.result import Change, ChangeStatus, Command, Node, NodeStatus, Result
+from nodeproof.engine.site import deploy_layers
 from nodeproof.errors import NodeproofError, RefusedError, UnreachableError
 from nodeproof.facts.node import Node as NodeFact
 from nodeproof.facts.node import NodeFacts
-from nodeproof.layers import LAYERS
 from nodeproof.settings.site import HostSettings
 
 
@@ -108,25 +108,14 @@ class _Work:
         facts = self.facts()
         distribution = preflight(self.name, facts)
         self.watcher.node(self.name, "planning")
-        asked = [layer for layer in LAYERS if layer.name in self.options.layers]
-
-        def site() -> None:
-            for layer in asked:
-                if (settings := self.settings.layers.get(layer.name)) is not None:
-                    layer.deploy(settings, facts, distribution)
-
+        settings, layers = self.settings, self.options.layers
         try:
-            self.session.collect(site)
+            self.session.collect(lambda: deploy_layers(settings, layers, facts, distribution))
         except DeployError as error:
             raise RefusedError(str(error)) from error
         planned = self.session.foresee()
-        parts = [self.settings.digest(), *asked_names(asked), *(one.digest() for one in planned)]
+        parts = [self.settings.digest(), *self.options.layers, *(one.digest() for one in planned)]
         return facts, planned, hashlib.sha256("\n".join(parts).encode()).hexdigest()
-
-
-def asked_names(layers: Sequence[object]) -> list[str]:
-    """Return layers' names."""
-    return [getattr(layer, "name", "") for layer in layers]
 
 
 def _one(
@@ -157,8 +146,11 @@ def _one(
 
 def failed_node(name: str, error: NodeproofError) -> Node:
     """Return the part of a result for a node whose work ended with an error."""
-    statuses = {UnreachableError: NodeStatus.UNREACHABLE, RefusedError: NodeStatus.REFUSED}
-    status = next((s for kind, s in statuses.items() if isinstance(error, kind)), NodeStatus.FAILED)
+    status = NodeStatus.FAILED
+    if isinstance(error, UnreachableError):
+        status = NodeStatus.UNREACHABLE
+    elif isinstance(error, RefusedError):
+        status = NodeStatus.REFUSED
     reason = error.message.removeprefix(f"{name}: ")
     return Node(name=name, status=status, reason=reason, hint=error.hint or "")
 

@@ -10,6 +10,7 @@ from pyinfra.api import QuoteString, StringCommand, operation
 from pyinfra.api.operation import OperationMeta
 
 from nodeproof.facts.apparmor import AppArmorProfiles
+from nodeproof.operations.outcome import changes
 
 
 @operation()
@@ -33,7 +34,7 @@ def loaded(
     """
 
     now = host.get_fact(AppArmorProfiles).get(profile)
-    if now == mode and not after.did_change():
+    if now == mode and not changes(after):
         host.noop(f"{profile} is loaded in {mode} mode")
         return
     yield StringCommand("apparmor_parser", "--replace", "--", QuoteString(path))

@@ -10,6 +10,7 @@ from pyinfra.api import QuoteString, StringCommand, operation
 from pyinfra.api.operation import OperationMeta
 
 from nodeproof.facts.systemd import PENDING, Unit, UnitData
+from nodeproof.operations.outcome import changes
 
 
 @operation()
@@ -65,7 +66,7 @@ def told(
     """
 
     now: UnitData = host.get_fact(Unit, unit=unit)
-    if not now.pending and not any(change.did_change() for change in after):
+    if not now.pending and not any(changes(change) for change in after):
         host.noop(f"{unit} has taken up its configuration")
         return
     yield StringCommand(

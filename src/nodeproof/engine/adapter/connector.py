@@ -33,6 +33,9 @@ _MEANINGLESS = ("_sudo", "_use_sudo_login", "_sudo_password", "_preserve_sudo_en
 UPLOAD_LIMIT = 4 * 1024 * 1024
 
 
+_Connector: Any = object  # mixed into connectors, which have all of BaseConnector
+
+
 class _ChannelStreams:
     """An ssh channel as three streams."""
 
@@ -84,7 +87,7 @@ class _ProcessStreams:
                 cast(IO[bytes], stream).close()
 
 
-class RootShellMixin(BaseConnector):
+class RootShellMixin(_Connector):
     """Run commands and uploads through the root shell; `ask_password` is set before connecting."""
 
     ask_password: Callable[[str], str]
@@ -99,7 +102,7 @@ class RootShellMixin(BaseConnector):
         """Open the root shell; raises UnreachableError when root is not to be had."""
         self.shell = Shell(self.host.name, self._start, self.ask_password)
 
-    def run_shell_command(  # type: ignore[override]
+    def run_shell_command(
         self,
         command: StringCommand,
         print_output: bool = False,
@@ -120,9 +123,9 @@ class RootShellMixin(BaseConnector):
             self.last_failure = _last_words(err) or _last_words(out) or f"exit code {code}"
         return code in good, CommandOutput([*_lines("stdout", out), *_lines("stderr", err)])
 
-    def put_file(  # type: ignore[override]
+    def put_file(
         self,
-        filename_or_io: str | IO[Any],
+        filename_or_io: Any,
         remote_filename: str,
         remote_temp_filename: str | None = None,
         print_output: bool = False,
@@ -169,9 +172,12 @@ class NodeSSHConnector(RootShellMixin, SSHConnector):
             raise ConnectionLostError("connection lost: closed while connecting")
         transport.set_keepalive(KEEPALIVE_S)
         # paramiko sets neither: Nagle costs 40 ms a command, and a cut network hangs for hours.
-        with contextlib.suppress(AttributeError, OSError):  # a proxy command is no socket
-            transport.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            transport.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, LOST_AFTER_MS)
+        if isinstance(transport.sock, socket.socket):  # else a proxy command or a jump host
+            for option, value in (
+                (socket.TCP_NODELAY, 1),
+                (socket.TCP_USER_TIMEOUT, LOST_AFTER_MS),
+            ):
+                transport.sock.setsockopt(socket.IPPROTO_TCP, option, value)
         self.open_shell()
 
     def _start(self, command: str) -> Streams:

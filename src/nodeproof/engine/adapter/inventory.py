@@ -50,8 +50,13 @@ def load(source: str, *, limit: Sequence[str] = ()) -> Fleet:
     Raises UsageError and SettingsError.
     """
     inventory = _read(source)
-    settings = validate(source, {host.name: host_data(host) for host in inventory})
+    settings = validated(inventory, source)
     return Fleet(source, inventory, _limited(inventory, limit), settings)
+
+
+def validated(inventory: Inventory, source: str) -> dict[str, HostSettings]:
+    """Validate the data of every host of an inventory; raises SettingsError."""
+    return validate(source, {host.name: host_data(host) for host in inventory})
 
 
 def host_data(host: Host) -> dict[str, Any]:
@@ -73,7 +78,7 @@ def _read(source: str) -> Inventory:
         raise UsageError(f"{source}: no such inventory file", hint="`nodeproof init` makes one")
     try:
         with ctx_state.use(State()):  # the loader writes the file's name into it
-            inventory = make_inventory(source, cwd=str(Path.cwd()))
+            inventory: Inventory = make_inventory(source, cwd=str(Path.cwd()))
     except NodeproofError:
         raise
     except (CliError, PyinfraError) as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from difflib import unified_diff
 from typing import Any, cast
@@ -26,7 +27,7 @@ from pyinfra.connectors.util import CommandOutput
 from pyinfra.context import ctx_config, ctx_host, ctx_inventory, ctx_state
 
 from nodeproof.engine.adapter import facts
-from nodeproof.engine.adapter.connector import OURS, RootShellMixin
+from nodeproof.engine.adapter.connector import OURS, NodeSSHConnector, RootShellMixin
 from nodeproof.engine.result import Change, ChangeStatus
 from nodeproof.errors import NodeproofError, UnreachableError
 from nodeproof.secrets import is_secret
@@ -83,8 +84,8 @@ class Session:
         if isinstance(connector, RootShellMixin):
             connector.ask_password = ask_password
             # pyinfra trusts unknown host keys by default; nobody here may.
-            if "ssh_strict_host_key_checking" in connector.data:  # type: ignore[attr-defined]
-                connector.data["ssh_strict_host_key_checking"] = "yes"  # type: ignore[attr-defined]
+            if isinstance(connector, NodeSSHConnector):
+                connector.data["ssh_strict_host_key_checking"] = "yes"
 
     def connect(self) -> None:
         """Connect and become root; raises UnreachableError."""
@@ -304,9 +305,7 @@ class Session:
         self.state.ops[self.host].clear()
         self.state.op_meta.clear()
 
-    def _context(self) -> Any:
-        from contextlib import ExitStack
-
+    def _context(self) -> ExitStack:
         stack = ExitStack()
         stack.enter_context(ctx_state.use(self.state))
         stack.enter_context(ctx_inventory.use(self.state.inventory))

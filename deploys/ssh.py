@@ -1,0 +1,5 @@
+"""The ssh layer alone. Run: pyinfra INVENTORY deploys/ssh.py"""
+
+from nodeproof.engine.site import site
+
+site("ssh")

@@ -1,0 +1,15 @@
+"""The example site: what a machine of the group `nodes` should be."""
+
+system = {
+    "timezone": "Etc/UTC",
+    "packages": ["rsync"],
+    "users": {
+        "trainer": {"groups": ["ml"]},
+    },
+}
+
+ssh = {"max_sessions": 20}
+
+containers = {"podman": True, "docker": True}
+
+confinement = {"model_dirs": ["/srv/models"]}

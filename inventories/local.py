@@ -1,0 +1,3 @@
+"""This machine itself: nodeproof plan inventories/local.py"""
+
+local = ["@local"]
