@@ -1,0 +1,176 @@
+"""What a result comes to, in sentences: per node, over all nodes, and what to do next."""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from collections.abc import Mapping
+
+from nodeproof.engine.result import (
+    Change,
+    ChangeStatus,
+    Check,
+    Command,
+    Node,
+    NodeStatus,
+    Result,
+    Verdict,
+)
+from nodeproof.evidence.plain import one_line
+
+WORST_FIRST = (
+    NodeStatus.FAILED,
+    NodeStatus.UNREACHABLE,
+    NodeStatus.REFUSED,
+    NodeStatus.PENDING,
+    NodeStatus.CHANGED,
+    NodeStatus.OK,
+)
+TROUBLE = (NodeStatus.FAILED, NodeStatus.UNREACHABLE, NodeStatus.REFUSED)
+
+_CHANGES = {
+    ChangeStatus.FAILED: "failed",
+    ChangeStatus.PLANNED: "would change",
+    ChangeStatus.CHANGED: "changed",
+    ChangeStatus.SKIPPED: "not tried",
+    ChangeStatus.UNCHANGED: "right already",
+}
+_CHECKS = {
+    Verdict.FAILED: "failed",
+    Verdict.SKIPPED: "skipped",
+    Verdict.PASSED: "passed",
+}
+
+
+def plural(many: int, word: str) -> str:
+    """Return a count with its noun."""
+    return f"{many:,} {word}{'' if many == 1 else 's'}"
+
+
+def duration(seconds: float) -> str:
+    """Return a duration as people say it."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def worst(nodes: list[Node]) -> NodeStatus:
+    """Return the worst status of any node; ok where there is none."""
+    found = {node.status for node in nodes}
+    return next((status for status in WORST_FIRST if status in found), NodeStatus.OK)
+
+
+def tally(node: Node, command: Command) -> str:
+    """Return a node's counts, such as ``12 changed, 30 right already``."""
+    if command is Command.INSPECT:
+        return machine(node.facts)
+    changes = Counter(change.status for change in node.changes)
+    checks = Counter(check.verdict for check in node.checks)
+    said = [f"{changes[status]} {word}" for status, word in _CHANGES.items() if changes[status]]
+    proofs = [f"{checks[verdict]} {word}" for verdict, word in _CHECKS.items() if checks[verdict]]
+    if proofs:
+        said.append("checks: " + ", ".join(proofs))
+    if not said and node.status not in TROUBLE:
+        said.append("no checks" if command is Command.VERIFY else "nothing is asked of it")
+    return ", ".join(said)
+
+
+def machine(facts: Mapping[str, object]) -> str:
+    """Return what a machine is, in a few words."""
+    said = [one_line(str(facts[key])) for key in ("os_name", "kernel") if facts.get(key)]
+    if cpus := facts.get("cpus"):
+        said.append(one_line(f"{cpus} CPUs"))
+    if isinstance(memory := facts.get("memory_kb"), int) and memory:
+        said.append(f"{memory / 1024**2:.0f} GiB")
+    return ", ".join(said)
+
+
+def all_changes(result: Result, *statuses: ChangeStatus) -> list[Change]:
+    """Return every node's changes with one of these statuses."""
+    return [c for node in result.nodes for c in node.changes if c.status in statuses]
+
+
+def all_checks(result: Result, *verdicts: Verdict) -> list[Check]:
+    """Return every node's checks with one of these verdicts."""
+    return [c for node in result.nodes for c in node.checks if c.verdict in verdicts]
+
+
+def verdict(result: Result) -> str:
+    """Return what came of it, in one sentence without a full stop."""
+    said = "; ".join(filter(None, [_trouble(result), _achieved(result)]))
+    return f"interrupted: {said}" if result.interrupted else said
+
+
+def _trouble(result: Result) -> str:
+    counts = Counter(node.status for node in result.nodes)
+    bad = [(counts[status], status.value) for status in TROUBLE if counts[status]]
+    if not bad:
+        return ""
+    (many, word), *rest = bad
+    others = "".join(f", {number} {status}" for number, status in rest)
+    return f"{many} of {plural(len(result.nodes), 'node')} {word}{others}"
+
+
+def _achieved(result: Result) -> str:
+    if not result.nodes:
+        return "0 nodes: nothing was done"
+    if result.command is Command.VERIFY:
+        return _proven(result)
+    if result.command is Command.INSPECT:
+        many = sum(node.status not in TROUBLE for node in result.nodes)
+        return f"{plural(many, 'node')} inspected"
+    status, words = {
+        Command.PLAN: (ChangeStatus.PLANNED, "pending"),
+        Command.APPLY: (ChangeStatus.CHANGED, "made"),
+    }[result.command]
+    changes = len(all_changes(result, status))
+    if not changes and worst(result.nodes) in TROUBLE:
+        return f"0 changes {words}"
+    if not changes:
+        return f"{plural(len(result.nodes), 'node')}, 0 changes: nothing to do"
+    on = sum(any(change.status is status for change in node.changes) for node in result.nodes)
+    return f"{plural(changes, 'change')} {words} on {on} of {plural(len(result.nodes), 'node')}"
+
+
+def _proven(result: Result) -> str:
+    nodes = f"{plural(len(result.nodes), 'node')}, "
+    checks = plural(len(all_checks(result, *Verdict)), "check")
+    if nothing_proven(result):
+        ran = "no check was run" if checks == "0 checks" else f"{checks}, all skipped"
+        return f"{nodes}{ran}: nothing is proven"
+    trouble = worst(result.nodes) in TROUBLE
+    counts = Counter(check.verdict for check in all_checks(result, *Verdict))
+    said = ", ".join(f"{counts[v]:,} {word}" for v, word in _CHECKS.items() if counts[v])
+    passed = "all passed" if set(counts) == {Verdict.PASSED} else said
+    bare = sum(not node.checks and node.status not in TROUBLE for node in result.nodes)
+    alone = f"; {plural(bare, 'node')} without any check" if bare else ""
+    return f"{'' if trouble else nodes}{checks}: {passed}{alone}"
+
+
+def nothing_proven(result: Result) -> bool:
+    """Tell whether checks should have proven something, and none looked at anything."""
+    looked = all_checks(result, Verdict.PASSED, Verdict.FAILED)
+    return result.command is Command.VERIFY and bool(result.nodes) and not looked
+
+
+def next_step(result: Result) -> str:
+    """Return the next command, with what it is good for."""
+    inventory = shlex.quote(one_line(result.inventory))
+    status = worst(result.nodes)
+    if not result.nodes:
+        return "name hosts in the inventory, or widen --limit"
+    if nothing_proven(result) and status not in TROUBLE:
+        return "nodeproof settings (lists what may be asked of a node, and so be proven)"
+    if result.command is Command.VERIFY:
+        if status in TROUBLE or result.interrupted:
+            return f"nodeproof plan {inventory} --diff (shows what is not as asked)"
+        return f"nodeproof report {one_line(result.run)} (shows this again, for others too)"
+    if status in TROUBLE or result.interrupted:
+        again = "goes on where it stopped" if result.command is Command.APPLY else "tries again"
+        return f"mend what is named above, then nodeproof {result.command} {inventory} ({again})"
+    if result.command is Command.INSPECT:
+        return f"nodeproof plan {inventory} (shows what would change)"
+    if status is NodeStatus.PENDING:
+        return f"nodeproof apply {inventory} (makes it so)"
+    return f"nodeproof verify {inventory} (proves that it is so)"
