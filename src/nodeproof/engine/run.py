@@ -103,6 +103,10 @@ class _Work:
         facts: NodeFacts = self.session.fact(NodeFact)
         return facts
 
+    def begin(self, change: Planned) -> None:
+        """Say that a change has begun."""
+        self.watcher.node(self.name, f"{change.layer} | {change.name}")
+
     def foresee(self) -> tuple[NodeFacts, list[Planned], str]:
         """Return facts, foreseen changes, and the plan's hash; changes nothing."""
         facts = self.facts()
@@ -190,8 +194,7 @@ def _apply(work: _Work) -> Node:
         )
     changes: list[Change] = []
     if any(one.commands for one in planned):
-        work.watcher.node(work.name, "applying")
-        for change in work.session.run(planned):
+        for change in work.session.run(planned, work.begin):
             changes.append(change)
             work.watcher.change(work.name, change)
     else:

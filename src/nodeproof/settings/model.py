@@ -20,5 +20,5 @@ def setting(default: Any, meaning: str, *, unit: str | None = None, **limits: An
 
     Mutable defaults are copied by pydantic; pass ``...`` for a key that must be given.
     """
-    extra = {"unit": unit} if unit else None
+    extra: dict[str, Any] | None = {"unit": unit} if unit else None
     return Field(default, description=meaning, json_schema_extra=extra, **limits)

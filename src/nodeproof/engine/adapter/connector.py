@@ -111,7 +111,10 @@ class RootShellMixin(_Connector):
     ) -> tuple[bool, CommandOutput]:
         """Run a command as root and return whether it succeeded, and its output."""
         if self.shell is None or any(arguments.get(key) for key in _NOT_OURS):
-            return super().run_shell_command(command, print_output, print_input, **arguments)
+            done: tuple[bool, CommandOutput] = super().run_shell_command(
+                command, print_output, print_input, **arguments
+            )
+            return done
         timeout = arguments.pop("_timeout", None)
         good = arguments.pop("_success_exit_codes", None) or (0,)
         for key in (*_NOT_OURS, *_MEANINGLESS):

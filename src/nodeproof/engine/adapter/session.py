@@ -164,11 +164,13 @@ class Session:
                 _reset(self._data(op).operation_meta)
             return planned
 
-    def run(self, foreseen: list[Planned]) -> Iterator[Change]:
+    def run(
+        self, foreseen: list[Planned], begin: Callable[[Planned], None]
+    ) -> Iterator[Change]:
         """Run the operations in order, yielding one result each; the first failure skips the rest.
 
-        Operations are only run when something was foreseen; after each change on the node its
-        facts are read anew.
+        `begin` is called before an operation that is foreseen to change something. After each
+        change on the node its facts are read anew.
         """
         self.state.current_stage = StateStage.Execute
         failed = ""
@@ -178,6 +180,8 @@ class Session:
                     layer=plan.layer, name=plan.name, status=ChangeStatus.SKIPPED, reason=failed
                 )
                 continue
+            if plan.commands:
+                begin(plan)
             with self._context():
                 change = self._run_one(op, plan)
             if change.status is ChangeStatus.FAILED:

@@ -1,0 +1,37 @@
+# make demo: a machine provisioned, hardened and proven.  make test: every tier.
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python -m
+PYTEST := $(RUN) pytest
+FAST := tests/unit tests/test_operations.py tests/test_facts.py
+
+.PHONY: demo test lint fast nodes machines test-vagrant setup-% clean
+
+demo: setup-demo
+	$(RUN) nodeproof demo
+
+test: lint fast nodes machines
+
+lint: setup-fast
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/codespell
+	$(VENV)/bin/mypy
+
+fast: setup-fast
+	$(PYTEST) -n 2 --cov --cov-report=term:skip-covered $(FAST)
+
+nodes: setup-nodes
+	$(PYTEST) -m nodes --durations=5 tests/nodes
+
+machines: setup-machines
+	$(PYTEST) -m machines --durations=8 tests/machines
+
+test-vagrant: setup-vagrant
+	$(PYTEST) -m vagrant -s tests/machines/test_vagrant.py
+
+setup-%:
+	@PYTHON=$(PYTHON) sh tools/setup $* $(VENV)
+
+clean:
+	rm -rf $(VENV) dist build reports .coverage .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,27 @@
+"""Container nodes, two of each distribution, for the whole session."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from nodeproof.lab import ContainerNode, containers
+
+PREINSTALL = ("chrony", "tzdata", "rsync")
+"""Installed when the root is built: the tests are about nodeproof, not about dpkg's speed."""
+
+
+@pytest.fixture(scope="session", params=["debian-12", "debian-13"])
+def pair(request: pytest.FixtureRequest) -> Iterator[list[ContainerNode]]:
+    """Two running nodes of one distribution."""
+    short = request.param.replace("debian-", "d")
+    with containers([f"{short}-a", f"{short}-b"], request.param, preinstall=PREINSTALL) as nodes:
+        yield nodes
+
+
+@pytest.fixture(scope="session")
+def trixie() -> Iterator[list[ContainerNode]]:
+    """Two nodes that tests may break."""
+    with containers(["fault-a", "fault-b"], "debian-13", preinstall=PREINSTALL) as nodes:
+        yield nodes
