@@ -13,6 +13,7 @@ import click
 from nodeproof.errors import UsageError
 from nodeproof.lab import Lab, Machine
 from nodeproof.lab.sources import CODENAMES
+from nodeproof.lab.spec import command
 
 _name = click.option("--name", default="lab", show_default=True, help="The lab's name.")
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
@@ -72,7 +73,7 @@ def ssh(name: str, node: str, command: tuple[str, ...]) -> None:
     """Log in to NODE, or run COMMAND there; its exit status becomes this command's."""
     machine = Lab(name).machine(node)
     if not machine.running:
-        raise UsageError(f"{node}: is not running", hint="Run: nodeproof lab up")
+        raise machine.not_running()
     # As with ssh itself, the words are joined and the remote shell reads them.
     argv = machine.access.argv(" ".join(command))
     os.execv(argv[0], argv)  # noqa: S606
@@ -110,7 +111,7 @@ def status(name: str, as_json: bool) -> None:
 def _chosen(lab: Lab, names: Sequence[str]) -> list[Machine]:
     machines = [lab.machine(name) for name in names] if names else lab.machines()
     if not machines:
-        raise UsageError(f"lab {lab.name}: has no machines", hint="Run: nodeproof lab up")
+        raise UsageError(f"lab {lab.name}: has no machines", hint=f"Run: {command('up', lab.name)}")
     return machines
 
 

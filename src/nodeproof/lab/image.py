@@ -24,7 +24,9 @@ from nodeproof.lab import guest, requirements, sources, store
 log = logging.getLogger(__name__)
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 DISK_SIZE = 12 * 1024**3  # sparse
-RECIPE = 1  # raise it when this module builds another image from the same inputs
+# An ordinary user owns the files of other users only inside a user namespace.
+NAMESPACE = ["unshare", "--user", "--map-root-user", "--map-auto"]
+RECIPE = 2  # raise it when this module builds another image from the same inputs
 
 
 @dataclass(frozen=True)
@@ -136,6 +138,7 @@ def building(folder: Path) -> Iterator[Path | None]:
 
 def build_archive(wanted: Recipe, archive: Path) -> None:
     """Fetch and unpack Debian into the tar file ``archive``, checking every signature."""
+    _require_namespace()
     overlay = archive.with_name("overlay.tar")
     overlay.write_bytes(guest.pack(guest.image_files()))
     listed = archive.with_name("lab.sources")
@@ -177,6 +180,19 @@ def run(argv: list[str], *, what: str, environment: dict[str, str] | None = None
         raise NodeproofError(f"{what}: exit status {done.returncode}", hint=tail)
 
 
+def _require_namespace() -> None:
+    """Refuse, before anything is fetched, where this user cannot own other users' files."""
+    if os.geteuid() == 0:
+        return
+    tried = subprocess.run([*NAMESPACE, "true"], capture_output=True, text=True, check=False)  # noqa: S603
+    if tried.returncode:
+        raise RefusedError(
+            f"lab: this user cannot build an image: {tried.stderr.strip()}",
+            hint="Give the user subordinate ids (usermod --add-subuids 100000-165535 "
+            "--add-subgids 100000-165535 NAME) and allow user namespaces, or run as root.",
+        )
+
+
 def _build_disk(wanted: Recipe, scratch: Path) -> None:
     archive = scratch / "root.tar"
     build_archive(wanted, archive)
@@ -208,16 +224,17 @@ def _extract_boot_files(archive: Path, folder: Path) -> None:
 
 def _fill_disk(archive: Path, disk: Path) -> None:
     """Make a file system on ``disk`` that holds the root; no mount, no loop device."""
+    # Device nodes are left out: the kernel brings its own, and only real root can make them.
     script = (
-        'mkdir "$3" && tar --extract --file="$1" --directory="$3" --numeric-owner '
-        '--xattrs --xattrs-include="*" && "$4" -q -F -t ext4 -L lab '
-        '-E lazy_itable_init=1,lazy_journal_init=1 -d "$3" "$2"; code=$?; rm -rf "$3"; exit $code'
+        'trap \'rm -rf "$3"\' EXIT; trap "exit 130" INT TERM; mkdir "$3"; '
+        'tar --extract --file="$1" --directory="$3" --numeric-owner --xattrs '
+        '--xattrs-include="*" --exclude="./dev/*"; '
+        '"$4" -q -F -t ext4 -L lab -E lazy_itable_init=1,lazy_journal_init=1 -d "$3" "$2"'
     )
     tree = archive.with_name("tree")
     mke2fs = requirements.command("mke2fs")
-    # An ordinary user owns the other users' files only inside a user namespace.
-    inside = [] if os.geteuid() == 0 else ["unshare", "--user", "--map-root-user", "--map-auto"]
+    inside = [] if os.geteuid() == 0 else NAMESPACE
     run(
-        [*inside, "sh", "-c", script, "sh", str(archive), str(disk), str(tree), mke2fs],
+        [*inside, "sh", "-ec", script, "sh", str(archive), str(disk), str(tree), mke2fs],
         what="mke2fs",
     )

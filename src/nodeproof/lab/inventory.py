@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from nodeproof.errors import UsageError
+from nodeproof.lab import spec
 from nodeproof.lab.lab import Lab
 
 
@@ -13,7 +14,7 @@ def inventory_hosts(name: str = "lab") -> list[tuple[str, dict[str, object]]]:
     """
     machines = [machine for machine in Lab(name).machines() if machine.running]
     if not machines:
-        raise UsageError(f"lab {name}: no machine runs", hint=f"Run: {_up(name)}")
+        raise UsageError(f"lab {name}: no machine runs", hint=f"Run: {spec.command('up', name)}")
     return [
         (
             machine.name,
@@ -28,7 +29,3 @@ def inventory_hosts(name: str = "lab") -> list[tuple[str, dict[str, object]]]:
         )
         for machine in machines
     ]
-
-
-def _up(name: str) -> str:
-    return "nodeproof lab up" if name == "lab" else f"nodeproof lab up --name {name}"

@@ -97,7 +97,7 @@ class Lab:
         known = {machine.name: machine for machine in self.machines()}
         new = [name for name in names if name not in known]
         for name in set(names) - set(new):
-            _refuse_other_shape(known[name].spec, wanted)
+            self._refuse_other_shape(known[name].spec, wanted)
         if new:
             built = image.disk_image(wanted.distribution, wanted.preinstall)
             made = self._specs(new, wanted, built, [machine.spec for machine in known.values()])
@@ -149,7 +149,7 @@ class Lab:
         if not stopped:
             log.info("lab %s: all of its machines run already", self.name)
         for machine in stopped:
-            _check_image(machine)
+            self._check_image(machine.spec)
         if stopped:
             used = image.Image(Path(stopped[0].spec.image))
             log.info("acceleration: %s", accel.choose(used.kernel, used.initrd))
@@ -167,6 +167,28 @@ class Lab:
             machine.snapshot(READY)
             log.info("%s: snapshot taken in %.1f s", machine.name, time.monotonic() - started)
 
+    def _refuse_other_shape(self, known: spec.Spec, wanted: spec.Spec) -> None:
+        """Refuse what cannot be changed about a machine that exists."""
+        shapes = [(each.distribution, " ".join(each.preinstall)) for each in (known, wanted)]
+        for word, has, asked in zip(("distribution", "preinstall"), *shapes, strict=True):
+            if has != asked:
+                raise RefusedError(
+                    f"{known.name}: its {word} is {has or 'empty'}; asked was {asked or 'empty'}",
+                    hint=f"Ask for the same, or remove it: {self._purge(known.name)}",
+                )
+        if (known.cpus, known.memory_mb) != (wanted.cpus, wanted.memory_mb):
+            log.info("%s: keeps %d processors, %d MB", known.name, known.cpus, known.memory_mb)
+
+    def _check_image(self, known: spec.Spec) -> None:
+        if not Path(known.image).is_dir():
+            raise UsageError(
+                f"{known.name}: its image {known.image} is gone",
+                hint=f"Remove the machine: {self._purge(known.name)}",
+            )
+
+    def _purge(self, name: str) -> str:
+        return spec.command("down", self.name, "--purge", name)
+
 
 def require_tools() -> None:
     """Raise UsageError where the host lacks something that a lab of machines needs."""
@@ -178,24 +200,3 @@ def require_tools() -> None:
     if os.geteuid() != 0:
         tools.append(requirements.NEWUIDMAP)
     requirements.require(tools, what="lab")
-
-
-def _refuse_other_shape(known: spec.Spec, wanted: spec.Spec) -> None:
-    """Refuse what cannot be changed about a machine that exists."""
-    for word in ("distribution", "preinstall"):
-        has, asked = getattr(known, word), getattr(wanted, word)
-        if has != asked:
-            raise RefusedError(
-                f"{known.name}: its {word} is {has or 'empty'}, and {asked or 'empty'} was asked",
-                hint=f"Remove it first: nodeproof lab down --purge {known.name}",
-            )
-    if (known.cpus, known.memory_mb) != (wanted.cpus, wanted.memory_mb):
-        log.info("%s: keeps %d processors, %d MB", known.name, known.cpus, known.memory_mb)
-
-
-def _check_image(machine: Machine) -> None:
-    if not Path(machine.spec.image).is_dir():
-        raise UsageError(
-            f"{machine.name}: its image {machine.spec.image} is gone",
-            hint=f"Remove the machine: nodeproof lab down --purge {machine.name}",
-        )

@@ -9,8 +9,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from nodeproof.errors import NodeproofError, UnreachableError, UsageError
-from nodeproof.lab import guest, network, qemu, ssh
+from nodeproof.errors import UnreachableError, UsageError
+from nodeproof.lab import guest, network, qemu, spec, ssh
 from nodeproof.lab.qmp import Qmp
 from nodeproof.lab.spec import Spec
 
@@ -169,8 +169,13 @@ class Machine:
                 log.warning("%s: did not shut down in %.0f s", self.name, seconds)
         qemu.stop(self.folder)
 
+    def not_running(self) -> UsageError:
+        """Return the error that says how to start it."""
+        lab = self.folder.parent.name
+        return UsageError(f"{self.name}: is not running", hint=f"Run: {spec.command('up', lab)}")
+
     def monitor(self) -> Qmp:
         """Return a session with its QEMU, to be used in a ``with`` statement."""
         if not self.running:
-            raise NodeproofError(f"{self.name}: is not running", hint="Run: nodeproof lab up")
+            raise self.not_running()
         return Qmp(self.folder / qemu.MONITOR)

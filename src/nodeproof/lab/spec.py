@@ -50,6 +50,12 @@ def load(folder: Path) -> Spec | None:
     return Spec(**kept)
 
 
+def command(verb: str, lab: str, *words: str) -> str:
+    """Return the command line that does ``verb`` for a lab, for hints."""
+    named = [] if lab == "lab" else ["--name", lab]
+    return " ".join(["nodeproof", "lab", verb, *named, *words])
+
+
 def check_name(name: str, *, what: str) -> str:
     """Return ``name``, which must do as a hostname; raise UsageError where it does not."""
     if not _NAME.fullmatch(name):
