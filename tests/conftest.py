@@ -1,0 +1,27 @@
+"""For every test: gevent first, and nothing of the user's own."""
+
+from __future__ import annotations
+
+from gevent import monkey
+
+if not monkey.is_module_patched("socket"):  # as the command line does, before anything is in use
+    monkey.patch_all()
+
+import os
+from pathlib import Path
+
+import gevent
+import pytest
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # A worker waits for work that a real thread brings; a loop with nothing to wait for would
+    # call that a deadlock.
+    gevent.spawn(gevent.sleep, 10**6)
+
+
+@pytest.fixture(autouse=True)
+def own_state(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Keep results of runs away from those of whoever runs the tests."""
+    folder = tmp_path_factory.mktemp("state")
+    monkeypatch.setenv("NODEPROOF_STATE_DIR", str(folder))
+    return folder
