@@ -24,6 +24,7 @@ from nodeproof.lab import guest, requirements, sources, store
 log = logging.getLogger(__name__)
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 DISK_SIZE = 12 * 1024**3  # sparse
+CLEAN_UP_SECONDS = 60
 # An ordinary user owns the files of other users only inside a user namespace.
 NAMESPACE = ["unshare", "--user", "--map-root-user", "--map-auto"]
 RECIPE = 2  # raise it when this module builds another image from the same inputs
@@ -163,21 +164,25 @@ def build_archive(wanted: Recipe, archive: Path) -> None:
     listed.unlink()
 
 
-def run(argv: list[str], *, what: str, environment: dict[str, str] | None = None) -> None:
+def run(argv: list[str], *, what: str) -> None:
     """Run a build step; raise NodeproofError with the end of its output where it fails."""
-    done = subprocess.run(  # noqa: S603
+    process = subprocess.Popen(  # noqa: S603
         argv,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
-        env={**os.environ, **(environment or {})},
-        check=False,
     )
-    if done.returncode:
-        tail = "\n".join(done.stdout.splitlines()[-20:])
-        raise NodeproofError(f"{what}: exit status {done.returncode}", hint=tail)
+    try:
+        output, _ = process.communicate()
+    except KeyboardInterrupt:
+        # The terminal interrupted it too: let it remove its temporary files.
+        process.communicate(timeout=CLEAN_UP_SECONDS)
+        raise
+    if process.returncode:
+        tail = "\n".join(output.splitlines()[-20:])
+        raise NodeproofError(f"{what}: exit status {process.returncode}", hint=tail)
 
 
 def _require_namespace() -> None:
