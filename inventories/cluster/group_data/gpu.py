@@ -1,0 +1,11 @@
+"""The GPU nodes: jobs run in Podman's containers, and under the profile nodeproof-workload."""
+
+system = {"ntp_servers": ["head1"]}
+
+containers = {"podman": True, "docker": False, "cdi": True}
+
+confinement = {
+    "model_dirs": ["/srv/models"],
+    "scratch_dirs": ["/srv/scratch"],
+    "devices": ["/dev/nvidia*", "/dev/nvidia-caps/*"],
+}
