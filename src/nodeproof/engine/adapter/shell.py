@@ -8,6 +8,7 @@ two markers is the command's, byte for byte.
 from __future__ import annotations
 
 import base64
+import contextlib
 import secrets
 import shlex
 from collections.abc import Callable
@@ -27,12 +28,13 @@ NO_SUDO = "nodeproof-no-sudo"
 
 # The user's login shell may be anything, so the script is one quoted argument of sh. sudo reads
 # the password byte by byte (-S), so what is written after it reaches the root shell; its prompt
-# (-p) goes to standard error, and a second prompt says that the password was wrong.
+# (-p) goes to standard error, and a second prompt says that the password was wrong. Start-up
+# files may print anything, also half a line; hence the empty lines.
 _START = f"""
-if [ "$(id -u)" = 0 ]; then echo {READY}; exec sh
-elif ! command -v sudo >/dev/null; then echo {NO_SUDO}; exit 1
-elif sudo -n true 2>/dev/null; then exec sudo -n -H sh -c 'echo {READY}; exec sh'
-else echo {PASSWORD}; exec sudo -S -k -H -p {PASSWORD} sh -c 'echo {READY}; exec sh'
+if [ "$(id -u)" = 0 ]; then echo; echo {READY}; exec sh
+elif ! command -v sudo >/dev/null; then echo; echo {NO_SUDO}; exit 1
+elif sudo -n true 2>/dev/null; then exec sudo -n -H sh -c 'echo; echo {READY}; exec sh'
+else echo; echo {PASSWORD}; exec sudo -S -k -H -p {PASSWORD} sh -c 'echo; echo {READY}; exec sh'
 fi
 """
 # Hardened nodes have a tight umask and users a poor PATH; neither may change what commands do.
@@ -40,6 +42,9 @@ _SETTLE = "cd /; umask 022; export LC_ALL=C; PATH=/usr/local/sbin:/usr/sbin:/sbi
 
 TIMEOUT_KILL_S = 5
 TIMEOUT_SLACK_S = 20
+START_S = 60
+"""How long sudo may think; the time in which somebody types the password does not count."""
+LAST_WORDS_S = 1
 
 _UPLOAD = """(umask 077; d={dest}; t=$(mktemp -- "$d.XXXXXXXX") || exit 1
 trap 'rm -f -- "$t"' EXIT
@@ -101,9 +106,10 @@ class _Reader:
         return head
 
     def rest(self) -> bytes:
-        """Return everything up to the stream's end."""
-        while data := self._read():
-            self._buffer += data
+        """Return what comes up to the stream's end, or in a second at most."""
+        with gevent.Timeout(LAST_WORDS_S, exception=False), contextlib.suppress(OSError):
+            while data := self._read():
+                self._buffer += data
         return self._buffer
 
     def serve(self) -> None:
@@ -135,7 +141,12 @@ class Shell:
         self._err = _Reader(self._streams.read_err)
         self._write_lock = RLock()
         self.alive = True
-        self._become_root(password)
+        self._asked_again = False
+        try:
+            self._become_root(password)
+        except BaseException:
+            self.close()
+            raise
         self._servers = [gevent.spawn(self._out.serve), gevent.spawn(self._err.serve)]
         self._ask(_SETTLE, None)
 
@@ -196,19 +207,21 @@ class Shell:
     def _become_root(self, password: Callable[[str], str]) -> None:
         watch = None
         try:
-            while (line := self._out.until(b"\n").decode(errors="replace")) != READY:
+            while (line := self._started(self._out, b"\n").decode(errors="replace")) != READY:
                 if line == NO_SUDO:
                     raise UnreachableError(
                         f"{self.host}: sudo is not installed and the user is not root",
                         hint="install sudo on the node, or connect as root",
                     )
                 if line == PASSWORD:
-                    self._err.until(PASSWORD.encode())
+                    self._started(self._err, PASSWORD.encode())
                     self._streams.write(password(self.host).encode() + b"\n")
                     watch = gevent.spawn(self._end_at_second_prompt)
         except OSError as error:
+            if watch:
+                watch.kill()  # two may not read one stream
             said = self._err.rest().decode(errors="replace").strip().splitlines()
-            reason = "the password is wrong" if watch and watch.value else " ".join(said[-1:])
+            reason = "the password is wrong" if self._asked_again else " ".join(said[-1:])
             raise UnreachableError(
                 f"{self.host}: sudo does not make this user root: {reason or error}",
                 hint="check the password and the node's sudoers (`sudo -l` on the node)",
@@ -217,11 +230,15 @@ class Shell:
             if watch:
                 watch.kill()
 
-    def _end_at_second_prompt(self) -> bool:
+    def _started(self, reader: _Reader, marker: bytes) -> bytes:
+        """Return the bytes before the marker; raises OSError when they do not come in time."""
+        late = ConnectionLostError(f"no answer within {START_S} s")
+        with gevent.Timeout(START_S, late):
+            return reader.until(marker)
+
+    def _end_at_second_prompt(self) -> None:
         """Close when sudo asks again, instead of letting it count more failures."""
-        try:
+        with contextlib.suppress(OSError):
             self._err.until(PASSWORD.encode())
-        except OSError:
-            return False
-        self._streams.close()
-        return True
+            self._asked_again = True
+            self._streams.close()
