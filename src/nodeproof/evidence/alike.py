@@ -5,11 +5,26 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from nodeproof.engine.result import Node
 
 T = TypeVar("T")
+
+
+class Step(Protocol):
+    """A change or a check."""
+
+    @property
+    def layer(self) -> str:
+        """Whose it is."""
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+
+
+S = TypeVar("S", bound=Step)
 
 
 @dataclass(frozen=True)
@@ -37,3 +52,13 @@ def alike(
             turn = seen[key]
             found.setdefault((key, turn), Shared(item, [], turn)).nodes.append(node)
     return list(found.values())
+
+
+def in_order(found: Iterable[Shared[S]], nodes: Iterable[Node]) -> list[Shared[S]]:
+    """Return changes or checks in the order in which nodes have them, whatever came of each."""
+    order: dict[tuple[str, str], int] = {}
+    for node in nodes:
+        things: list[Step] = [*node.changes, *node.checks]
+        for thing in things:
+            order.setdefault((thing.layer, thing.name), len(order))
+    return sorted(found, key=lambda shared: order[shared.item.layer, shared.item.name])

@@ -18,6 +18,15 @@ ID_PATTERN = r"^NP-[A-Z]{3}-[0-9]{2}$"
 _Words = Annotated[str, Field(min_length=1)]
 
 
+class Standard(BaseModel):
+    """What controls are mapped to; the title names its version."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: _Words
+    title: _Words
+
+
 class Control(BaseModel):
     """One requirement that checks can prove."""
 
@@ -34,10 +43,10 @@ class Control(BaseModel):
 class Catalogue(Mapping[str, Control]):
     """Controls by id, in their file's order; an unknown id raises KeyError with the nearest."""
 
-    def __init__(self, controls: Mapping[str, Control], standards: Mapping[str, str]) -> None:
+    def __init__(self, controls: Mapping[str, Control], standards: Mapping[str, Standard]) -> None:
         self._controls = dict(controls)
         self.standards = dict(standards)
-        """Key of a standard, to its title with its version."""
+        """By the keys that controls use in `maps`."""
 
     def __getitem__(self, control_id: str) -> Control:
         if control_id in self._controls:
@@ -58,7 +67,7 @@ class Catalogue(Mapping[str, Control]):
 class _File(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    standards: dict[str, _Words]
+    standards: dict[str, Standard]
     controls: dict[str, Control]
 
     @model_validator(mode="before")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from nodeproof.engine.result import (
     Change,
@@ -55,7 +55,12 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
-def worst(nodes: list[Node]) -> NodeStatus:
+def worst_first(nodes: Sequence[Node]) -> list[Node]:
+    """Return nodes with the worst status first, otherwise in their order."""
+    return sorted(nodes, key=lambda node: WORST_FIRST.index(node.status))
+
+
+def worst(nodes: Sequence[Node]) -> NodeStatus:
     """Return the worst status of any node; ok where there is none."""
     found = {node.status for node in nodes}
     return next((status for status in WORST_FIRST if status in found), NodeStatus.OK)
@@ -96,6 +101,12 @@ def all_checks(result: Result, *verdicts: Verdict) -> list[Check]:
     return [c for node in result.nodes for c in node.checks if c.verdict in verdicts]
 
 
+def said_by_change(node: Node) -> bool:
+    """Tell whether a failed change says the same as the node's own reason."""
+    failed = [change for change in node.changes if change.status is ChangeStatus.FAILED]
+    return any(change.name in node.reason for change in failed)
+
+
 def verdict(result: Result) -> str:
     """Return what came of it, in one sentence without a full stop."""
     said = "; ".join(filter(None, [_trouble(result), _achieved(result)]))
@@ -108,8 +119,8 @@ def _trouble(result: Result) -> str:
     if not bad:
         return ""
     (many, word), *rest = bad
-    others = "".join(f", {number} {status}" for number, status in rest)
-    return f"{many} of {plural(len(result.nodes), 'node')} {word}{others}"
+    others = "".join(f", {number:,} {status}" for number, status in rest)
+    return f"{many:,} of {plural(len(result.nodes), 'node')} {word}{others}"
 
 
 def _achieved(result: Result) -> str:
@@ -130,7 +141,7 @@ def _achieved(result: Result) -> str:
     if not changes:
         return f"{plural(len(result.nodes), 'node')}, 0 changes: nothing to do"
     on = sum(any(change.status is status for change in node.changes) for node in result.nodes)
-    return f"{plural(changes, 'change')} {words} on {on} of {plural(len(result.nodes), 'node')}"
+    return f"{plural(changes, 'change')} {words} on {on:,} of {plural(len(result.nodes), 'node')}"
 
 
 def _proven(result: Result) -> str:

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from nodeproof.engine.result import Change, ChangeStatus, Check, Node, NodeStatus, Result, Verdict
 from nodeproof.evidence import summary
-from nodeproof.evidence.alike import Shared, alike
+from nodeproof.evidence.alike import Shared, alike, in_order
 from nodeproof.evidence.page import Page, padded
 from nodeproof.evidence.plain import one_line
 from nodeproof.evidence.summary import plural
@@ -81,13 +81,12 @@ def _nodes(view: _View) -> None:
 
 def _outcomes(result: Result) -> list[Shared[str]]:
     """Return groups of nodes with the same outcome, the worst first."""
-    ordered = sorted(result.nodes, key=lambda node: summary.WORST_FIRST.index(node.status))
 
     def outcome(node: Node) -> list[tuple[Hashable, str]]:
         said = summary.tally(node, result.command)
         return [((node.status, said), said)]
 
-    return alike(ordered, outcome)
+    return alike(summary.worst_first(result.nodes), outcome)
 
 
 def _row(view: _View, shared: Shared[str]) -> tuple[NodeStatus, str, str]:
@@ -100,7 +99,7 @@ def _row(view: _View, shared: Shared[str]) -> tuple[NodeStatus, str, str]:
 
 def _reasons(view: _View) -> None:
     """Show why nodes are refused, unreachable or failed, unless a change says it."""
-    troubled = [node for node in view.result.nodes if node.reason and not _said_by_change(node)]
+    troubled = [n for n in view.result.nodes if n.reason and not summary.said_by_change(n)]
     for shared in alike(troubled, lambda n: [((n.status, n.reason, n.hint), n)]):
         node = shared.item
         view.page.gap()
@@ -108,11 +107,6 @@ def _reasons(view: _View) -> None:
         view.page.line(head.append(node.status.value, style=STYLES[node.status]))
         view.page.block(node.reason, indent=2, whole=view.verbose)
         _hint(view, node.hint, indent=2)
-
-
-def _said_by_change(node: Node) -> bool:
-    failed = [change for change in node.changes if change.status is ChangeStatus.FAILED]
-    return any(change.name in node.reason for change in failed)
 
 
 def _hint(view: _View, hint: str, *, indent: int) -> None:
@@ -233,7 +227,7 @@ def _by_layer(
 ) -> None:
     """Show what was found under its layers; what differs only in its reason stands together."""
     layers: dict[str, dict[tuple[str, int], list[Shared[T]]]] = {}
-    for shared in found:
+    for shared in in_order(found, view.result.nodes):
         names = layers.setdefault(shared.item.layer, {})
         names.setdefault((shared.item.name, shared.turn), []).append(shared)
     if layers:
