@@ -9,7 +9,7 @@ from pyinfra import host
 from pyinfra.api import QuoteString, StringCommand, operation
 from pyinfra.api.operation import OperationMeta
 
-from nodeproof.facts.apparmor import AppArmorProfiles
+from nodeproof.facts.apparmor import AppArmorProfile, AppArmorProfileData
 from nodeproof.operations.outcome import changes
 
 
@@ -18,7 +18,7 @@ def loaded(
     profile: str, path: str, mode: Literal["enforce", "complain"], after: OperationMeta
 ) -> Generator[StringCommand]:
     """
-    Make the kernel hold a profile in this mode.
+    Make the kernel hold what a profile's file says, in this mode.
 
     + profile: its name
     + path: its file, which says the same mode
@@ -33,8 +33,16 @@ def loaded(
                         mode="enforce", after=written)
     """
 
-    now = host.get_fact(AppArmorProfiles).get(profile)
-    if now == mode and not changes(after):
+    now: AppArmorProfileData = host.get_fact(AppArmorProfile, profile=profile, path=path)
+    if now.mode == mode and now.current and not changes(after):
         host.noop(f"{profile} is loaded in {mode} mode")
         return
-    yield StringCommand("apparmor_parser", "--replace", "--", QuoteString(path))
+    # The cache is what the next boot loads; it is written anew, never trusted.
+    yield StringCommand(
+        "apparmor_parser",
+        "--replace",
+        "--skip-read-cache",
+        "--write-cache",
+        "--",
+        QuoteString(path),
+    )

@@ -119,7 +119,7 @@ def template(
 
 @operation()
 def directory(
-    path: str, mode: str = "755", user: str = "root", group: str = "root"
+    path: str, mode: str = "755", user: str = "root", group: str = "root", keep: bool = False
 ) -> Generator[StringCommand]:
     """
     Make a directory exist with this owner and mode.
@@ -128,6 +128,7 @@ def directory(
     + mode: octal
     + user: owner
     + group: group
+    + keep: leave owner and mode of a directory that exists as they are
 
     **Example:**
 
@@ -139,7 +140,7 @@ def directory(
     now: FileStateData | None = host.get_fact(FileState, path=path)
     if now is not None and now.kind != "directory":
         raise OperationValueError(f"files.directory: {path} exists and is a {now.kind}")
-    if now is not None and (now.mode, now.user, now.group) == (mode, user, group):
+    if now is not None and (keep or (now.mode, now.user, now.group) == (mode, user, group)):
         host.noop(f"{path} is as asked")
         return
     yield StringCommand(

@@ -109,6 +109,51 @@ def absent(account: str) -> Generator[StringCommand]:
 
 
 @operation()
+def group(group: str) -> Generator[StringCommand]:
+    """
+    Make a group exist.
+
+    + group: its name
+
+    **Example:**
+
+    .. code:: python
+
+        users.group(name="Make the group of the scratch directories", group="scratch")
+    """
+
+    if group in host.get_fact(Accounts).groups:
+        host.noop(f"{group} exists")
+        return
+    yield StringCommand("groupadd", "--system", "--", QuoteString(group))
+
+
+@operation()
+def members(group: str, members: Sequence[str]) -> Generator[StringCommand]:
+    """
+    Make these users the only supplementary members of a group.
+
+    + group: its name
+    + members: the users, who must exist
+
+    **Example:**
+
+    .. code:: python
+
+        users.members(name="Let only alice use Docker", group="docker", members=["alice"])
+    """
+
+    now = host.get_fact(Accounts).groups.get(group, frozenset())
+    if now == set(members):
+        host.noop(f"the members of {group} are as asked")
+        return
+    for member in sorted(now - set(members)):
+        yield StringCommand("gpasswd", "-d", QuoteString(member), QuoteString(group))
+    for member in sorted(set(members) - now):
+        yield StringCommand("gpasswd", "-a", QuoteString(member), QuoteString(group))
+
+
+@operation()
 def administrators(admins: Sequence[str], group: str) -> Generator[StringCommand]:
     """
     Make nobody but these users able to become root: not by group, not by a sudoers file.

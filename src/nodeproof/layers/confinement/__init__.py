@@ -1,0 +1,1 @@
+"""AppArmor: a profile that workloads run under, proven by what it denies."""
