@@ -93,8 +93,13 @@ def environment(state: Path | None = None) -> dict[str, str]:
 def nodeproof(*arguments: object, env: Mapping[str, str] | None = None) -> Done:
     """Run nodeproof to its end."""
     done = subprocess.run(
-        command(*arguments), capture_output=True, text=True, timeout=TIMEOUT_S, check=False,
-        stdin=subprocess.DEVNULL, env=env or environment(),
+        command(*arguments),
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+        check=False,
+        stdin=subprocess.DEVNULL,
+        env=env or environment(),
     )
     return Done(done.returncode, done.stdout, done.stderr)
 
@@ -104,8 +109,12 @@ class Running:
 
     def __init__(self, *arguments: object) -> None:
         self.process = subprocess.Popen(
-            command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            stdin=subprocess.DEVNULL, env=environment(),
+            command(*arguments),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            env=environment(),
         )
         self.lines: list[str] = []
         self._news = threading.Condition()

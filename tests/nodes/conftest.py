@@ -8,7 +8,7 @@ import pytest
 
 from nodeproof.lab import ContainerNode, containers
 
-PREINSTALL = ("chrony", "tzdata", "rsync")
+PREINSTALL = ("rsync", "tzdata")
 """Installed when the root is built: the tests are about nodeproof, not about dpkg's speed."""
 
 

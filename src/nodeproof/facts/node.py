@@ -37,6 +37,10 @@ df -Pk / /var /boot 2>/dev/null | while read -r _ size _ free _ mount; do
 """
 
 
+CONTAINERS = ("systemd-nspawn", "lxc", "lxc-libvirt", "docker", "podman", "openvz", "proot")
+"""What systemd-detect-virt says of containers; source: systemd-detect-virt(1)."""
+
+
 class Disk(BaseModel):
     """One file system, sizes in KiB."""
 
@@ -77,6 +81,11 @@ class NodeFacts(BaseModel):
     vendor: str = ""
     product: str = ""
     disks: tuple[Disk, ...] = ()
+
+    @property
+    def is_container(self) -> bool:
+        """Whether it has its host's kernel and clock."""
+        return self.virtualization in CONTAINERS
 
 
 class Node(FactBase[NodeFacts]):

@@ -37,9 +37,29 @@ def unit(unit: str, running: bool = True, enabled: bool = True) -> Generator[Str
             "systemctl", "enable" if enabled else "disable", "--", QuoteString(unit)
         )
     if now.active != running:
-        yield StringCommand("systemctl", "start" if running else "stop", "--", QuoteString(unit))
+        yield (
+            _started(unit)
+            if running
+            else StringCommand("systemctl", "stop", "--", QuoteString(unit))
+        )
     if (now.active, now.enabled) == (running, enabled):
         host.noop(f"{unit} is as asked")
+
+
+def _started(unit: str) -> StringCommand:
+    """Start a unit and insist on it: systemd calls a unit whose conditions fail a success."""
+    name = QuoteString(unit)
+    return StringCommand(
+        "systemctl",
+        "start",
+        "--",
+        name,
+        "&& systemctl is-active --quiet --",
+        name,
+        "|| { systemctl status --no-pager --lines=5 --",
+        name,
+        ">&2; exit 1; }",
+    )
 
 
 @operation()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import gevent
@@ -18,6 +19,7 @@ from gevent.pool import Pool
 from pyinfra.api.arguments import CONNECTOR_ARGUMENT_KEYS
 from pyinfra.api.facts import get_fact as _read_fact
 from pyinfra.api.host import Host
+from pyinfra.context import ctx_inventory, ctx_state
 
 TOGETHER = 64
 """Facts under way at once on one host."""
@@ -33,8 +35,10 @@ class NeedFact(BaseException):
 class FactCache:
     """The facts of one host."""
 
-    def __init__(self, host: Host) -> None:
-        self._host = host
+    def __init__(
+        self, host: Host, context: Callable[[], AbstractContextManager[Any]]
+    ) -> None:
+        self._context = context
         self._known: dict[str, Any] = {}
         self._noted: dict[str, Callable[[], Any]] = {}
         host.connector_data[_CACHE] = self
@@ -60,11 +64,15 @@ class FactCache:
         """Read all noted facts together and return how many there were."""
         noted, self._noted = self._noted, {}
         pool = Pool(TOGETHER)
-        jobs = {key: pool.spawn(read) for key, read in noted.items()}
+        jobs = {key: pool.spawn(self._within, read) for key, read in noted.items()}
         gevent.joinall(list(jobs.values()))
         for key, job in jobs.items():
             self._known[key] = job.get()
         return len(noted)
+
+    def _within(self, read: Callable[[], Any]) -> Any:
+        with self._context():
+            return read()
 
     def get(self, cls: type, args: Any, kwargs: dict[str, Any], read: Callable[[], Any]) -> Any:
         """Return a fact: kept, or noted, or read now."""
@@ -98,6 +106,17 @@ def _get_fact(
     return cache.get(cls, args, full, read)
 
 
+class _PerGreenlet(local):
+    module = None
+
+
 def install() -> None:
-    """Put the cache below ``host.get_fact``; hosts without one are read as pyinfra reads them."""
+    """Put the cache below ``host.get_fact`` and give every greenlet a context of its own.
+
+    Hosts without a cache are read as pyinfra reads them. pyinfra keeps one State per process in
+    its context; we have one per host, each in its greenlets.
+    """
+    for context in (ctx_state, ctx_inventory):
+        if not isinstance(context.context._container, _PerGreenlet):
+            context.context._container = _PerGreenlet()
     importlib.import_module("pyinfra.api.host").get_fact = _get_fact  # type: ignore[attr-defined]

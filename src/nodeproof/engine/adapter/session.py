@@ -79,7 +79,7 @@ class Session:
             check_for_changes=False,
         )
         self.state.current_stage = StateStage.Prepare
-        self.cache = facts.FactCache(host)
+        self.cache = facts.FactCache(host, self._context)
         connector = host.connector
         if isinstance(connector, RootShellMixin):
             connector.ask_password = ask_password

@@ -9,6 +9,7 @@ from nodeproof.catalog.distributions import Distribution
 from nodeproof.facts.node import NodeFacts
 from nodeproof.facts.ssh import SshAlgorithms
 from nodeproof.facts.users import Accounts, AuthorizedKeys
+from nodeproof.layers.ssh.operations import decides, tight
 from nodeproof.layers.ssh.settings import Settings
 from nodeproof.operations import files, packages, systemd
 
@@ -25,17 +26,19 @@ def deploy_layer(settings: Settings, node: NodeFacts, distribution: Distribution
         packages=distribution.packages["ssh"],
     )
     unit = distribution.units["ssh"]
-    dropin = files.template(
+    text = files.render("ssh/sshd.conf.j2", settings=settings, algorithms=_known(settings))
+    dropin = files.content(
         name="Write the sshd drop-in",
         path=DROPIN,
-        source="ssh/sshd.conf.j2",
-        values={"settings": settings, "algorithms": _known(settings)},
+        text=text,
         mode="600",
         validate=["/usr/sbin/sshd", "-t", "-f", "%s"],
         notify=unit,
     )
+    sole = decides(name="Let the drop-in decide", path=DROPIN, text=text, notify=unit)
+    tight(name="Keep sshd's files to root")
     systemd.unit(name="Start the OpenSSH server", unit=unit)
-    systemd.told(name="Reload the OpenSSH server", unit=unit, after=[dropin], how="reload")
+    systemd.told(name="Reload the OpenSSH server", unit=unit, after=[dropin, sole], how="reload")
 
 
 def _known(settings: Settings) -> dict[str, list[str]]:

@@ -24,7 +24,8 @@ def deploy_layer(settings: Settings, node: NodeFacts, distribution: Distribution
     system.timezone(name="Set the time zone", zone=settings.timezone)
     if settings.hostname is not None:
         system.hostname(name="Set the host name", hostname=settings.hostname)
-    _time(settings, distribution)
+    if not node.is_container:  # a container has its host's clock
+        _time(settings, distribution)
     for name, user in settings.users.items():
         if not user.present:
             users.absent(name=f"Remove the account {name}", account=name)
