@@ -126,6 +126,13 @@ def checks(
     ]
 
 
+def verified(name: str, proofs: list[Check]) -> Node:
+    failed = sum(proof.verdict is Verdict.FAILED for proof in proofs)
+    status = NodeStatus.FAILED if failed else NodeStatus.OK
+    reason = f"{failed} of {len(proofs)} checks failed" if failed else ""
+    return node(name, status, checks=proofs, reason=reason)
+
+
 def node(name: str, status: NodeStatus, **more: object) -> Node:
     values = {"facts": FACTS, "duration_s": 12.5, "round_trips": 9, **more}
     return Node.model_validate({"name": name, "status": status, **values})
@@ -206,18 +213,16 @@ def apply_failed() -> Result:
 
 
 def proven() -> Result:
-    return result(
-        Command.VERIFY, *(node(f"gpu-{n}", NodeStatus.OK, checks=checks()) for n in (1, 2, 3))
-    )
+    return result(Command.VERIFY, *(verified(f"gpu-{n}", checks()) for n in (1, 2, 3)))
 
 
 def verify_failed() -> Result:
     skipped = {8: "no container engine is asked for"}
     return result(
         Command.VERIFY,
-        node("gpu-1", NodeStatus.FAILED, checks=checks({4: REASON, 10: "mode is complain"})),
-        node("gpu-2", NodeStatus.FAILED, checks=checks({4: REASON}, skipped)),
-        node("gpu-3", NodeStatus.OK, checks=checks()),
+        verified("gpu-1", checks({4: REASON, 10: "mode is complain"})),
+        verified("gpu-2", checks({4: REASON}, skipped)),
+        verified("gpu-3", checks()),
         unreachable("gpu-4"),
     )
 
@@ -235,8 +240,7 @@ def _member(command: Command, number: int) -> Node:
     bad = number % 23 == 0
     if command is Command.VERIFY:
         failed = {4: REASON, 2: f"offset is {number / 10} s, want at most 0.5 s"} if bad else {}
-        status = NodeStatus.FAILED if bad else NodeStatus.OK
-        return node(name, status, checks=checks(failed))
+        return verified(name, checks(failed))
     if command is Command.PLAN:
         status = NodeStatus.PENDING if bad else NodeStatus.OK
         return node(name, status, changes=changes(ChangeStatus.PLANNED, 3 * bad))
@@ -260,7 +264,7 @@ def wide(many: int, each: int) -> Result:
             )
             for position in range(each)
         ]
-        nodes.append(node(f"node-{number:04}", NodeStatus.FAILED, checks=proofs))
+        nodes.append(verified(f"node-{number:04}", proofs))
     return result(Command.VERIFY, *nodes)
 
 

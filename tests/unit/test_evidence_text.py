@@ -68,7 +68,10 @@ def test_one_line_a_node() -> None:
         ("nothing_to_do", "2 nodes, 0 changes: nothing to do\nnext: nodeproof verify inventories/"),
         ("applied", "5 changes made on 1 of 2 nodes\nnext: nodeproof verify inventories/lab.py"),
         ("apply_failed", "1 of 4 nodes failed, 1 unreachable, 1 refused; 5 changes made on 2 of 4"),
-        ("proven", "3 nodes, 36 checks: all passed\nnext: nodeproof report 20261003T091500Z-4f2"),
+        (
+            "proven",
+            "36 checks: all passed\nnext: nodeproof report 20261003T091500Z-4f2a9c --format html",
+        ),
         ("verify_failed", "36 checks: 3 failed, 1 skipped, 32 passed\nnext: nodeproof plan"),
         ("empty", "0 nodes: nothing was done\nnext: name hosts in the inventory, or widen"),
         ("nothing_proven", "1 node, no check was run: nothing is proven\nnext: nodeproof setti"),
@@ -117,6 +120,13 @@ Failed checks
 
 1 check skipped; --verbose says why
 """ in text(samples.verify_failed())
+
+
+def test_a_reason_that_only_counts_checks_is_not_told_again() -> None:
+    assert "of 12 checks failed" not in text(samples.verify_failed())
+    lost = samples.checks({4: samples.REASON})
+    node = samples.node("gpu-1", NodeStatus.FAILED, checks=lost, reason="connection lost")
+    assert "gpu-1: failed\n  connection lost" in text(samples.result(Command.VERIFY, node))
 
 
 def test_verbose_says_why_checks_were_skipped() -> None:

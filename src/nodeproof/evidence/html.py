@@ -8,7 +8,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from nodeproof.engine.result import NodeStatus, Result
+from nodeproof.engine.result import Command, NodeStatus, Result
 from nodeproof.evidence import summary, view
 from nodeproof.evidence.controls import controls
 from nodeproof.evidence.coverage import Proof, coverage, unmeasured
@@ -32,7 +32,8 @@ def render_html(result: Result) -> str:
         "status": view.tone(result),
         "verdict": verdict,
         "more": more,
-        "next_step": summary.next_step(result),
+        # Whoever reads the page of a proof has no next command.
+        "next_step": "" if result.command is Command.VERIFY else summary.next_step(result),
         "took": summary.duration(result.duration_s),
         "totals": view.totals(result),
         "troubled": view.troubled(result),
@@ -66,6 +67,7 @@ def _environment() -> Environment:
         diff_lines=_diff_lines,
         line=one_line,
         flat=lambda facts: list(view.flat(facts)),
+        explained=summary.explained,
         machine=summary.machine,
         moment=_moment,
         seconds=summary.duration,

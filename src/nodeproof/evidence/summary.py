@@ -101,10 +101,13 @@ def all_checks(result: Result, *verdicts: Verdict) -> list[Check]:
     return [c for node in result.nodes for c in node.checks if c.verdict in verdicts]
 
 
-def said_by_change(node: Node) -> bool:
-    """Tell whether a failed change says the same as the node's own reason."""
+def explained(node: Node) -> bool:
+    """Tell whether a failed change or failed checks say already what the node's reason says."""
     failed = [change for change in node.changes if change.status is ChangeStatus.FAILED]
-    return any(change.name in node.reason for change in failed)
+    if any(change.name in node.reason for change in failed):
+        return True
+    checked = any(check.verdict is Verdict.FAILED for check in node.checks)
+    return checked and node.reason.endswith("checks failed")
 
 
 def verdict(result: Result) -> str:
@@ -176,7 +179,8 @@ def next_step(result: Result) -> str:
     if result.command is Command.VERIFY:
         if status in TROUBLE or result.interrupted:
             return f"nodeproof plan {inventory} --diff (shows what is not as asked)"
-        return f"nodeproof report {one_line(result.run)} (shows this again, for others too)"
+        run = shlex.quote(one_line(result.run))
+        return f"nodeproof report {run} --format html --out report.html (shows it to others)"
     if status in TROUBLE or result.interrupted:
         again = "goes on where it stopped" if result.command is Command.APPLY else "tries again"
         return f"mend what is named above, then nodeproof {result.command} {inventory} ({again})"

@@ -99,7 +99,7 @@ def _row(view: _View, shared: Shared[str]) -> tuple[NodeStatus, str, str]:
 
 def _reasons(view: _View) -> None:
     """Show why nodes are refused, unreachable or failed, unless a change says it."""
-    troubled = [n for n in view.result.nodes if n.reason and not summary.said_by_change(n)]
+    troubled = [n for n in view.result.nodes if n.reason and not summary.explained(n)]
     for shared in alike(troubled, lambda n: [((n.status, n.reason, n.hint), n)]):
         node = shared.item
         view.page.gap()

@@ -149,7 +149,7 @@ def _items(
 
 def troubled(result: Result) -> list[Shared[Node]]:
     """Return nodes that are not ok for a reason of their own, by reason."""
-    nodes = [n for n in result.nodes if n.reason and not summary.said_by_change(n)]
+    nodes = [n for n in result.nodes if n.reason and not summary.explained(n)]
     return alike(nodes, lambda n: [((n.status, n.reason, n.hint), n)])
 
 
