@@ -47,3 +47,11 @@ class RefusedError(NodeproofError):
     """Going on would not be safe, or cannot work; nothing was changed."""
 
     exit_code = Exit.REFUSED
+
+
+def said(error: Exception) -> str:
+    """Return what an error says, on one line; one that was not foreseen says its kind too."""
+    text = " ".join(str(error).split())
+    module = type(error).__module__
+    foreseen = isinstance(error, (NodeproofError, OSError)) or module.startswith("pyinfra.")
+    return text if foreseen and text else f"{type(error).__name__}: {text}"

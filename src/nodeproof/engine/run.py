@@ -18,7 +18,7 @@ from nodeproof.engine.adapter.session import Planned, Session
 from nodeproof.engine.preflight import preflight
 from nodeproof.engine.result import Change, ChangeStatus, Command, Node, NodeStatus, Result
 from nodeproof.engine.site import deploy_layers
-from nodeproof.errors import NodeproofError, RefusedError, UnreachableError
+from nodeproof.errors import NodeproofError, RefusedError, UnreachableError, said
 from nodeproof.facts.node import Node as NodeFact
 from nodeproof.facts.node import NodeFacts
 from nodeproof.settings.site import HostSettings
@@ -138,6 +138,8 @@ def _one(
         node = step(work)
     except NodeproofError as error:
         node = failed_node(work.name, error)
+    except Exception as error:  # a mistake in one host's deploy must not end the others' work
+        node = failed_node(work.name, NodeproofError(said(error)))
     finally:
         trips = session.round_trips
         session.disconnect()

@@ -121,7 +121,11 @@ class RootShellMixin(_Connector):
             arguments.pop(key, None)
         raw = make_unix_command(command, **{**arguments, "_shell_executable": None}).get_raw_value()
         self.round_trips += 1
-        code, out, err = self.shell.run(raw, timeout=timeout)
+        try:
+            code, out, err = self.shell.run(raw, timeout=timeout)
+        except OSError as error:
+            self.last_failure = str(error)
+            raise
         if code not in good:
             self.last_failure = _last_words(err) or _last_words(out) or f"exit code {code}"
         return code in good, CommandOutput([*_lines("stdout", out), *_lines("stderr", err)])
@@ -141,7 +145,7 @@ class RootShellMixin(_Connector):
         if isinstance(content, str):
             content = content.encode()
         if self.shell is None or len(content) > UPLOAD_LIMIT:
-            return super().put_file(
+            done: bool = super().put_file(
                 filename_or_io,
                 remote_filename,
                 remote_temp_filename,
@@ -149,6 +153,7 @@ class RootShellMixin(_Connector):
                 print_input,
                 **arguments,
             )
+            return done
         self.round_trips += 1
         code, _, err = self.shell.upload(content, remote_filename)
         if code:

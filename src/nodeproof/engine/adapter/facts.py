@@ -35,9 +35,7 @@ class NeedFact(BaseException):
 class FactCache:
     """The facts of one host."""
 
-    def __init__(
-        self, host: Host, context: Callable[[], AbstractContextManager[Any]]
-    ) -> None:
+    def __init__(self, host: Host, context: Callable[[], AbstractContextManager[Any]]) -> None:
         self._context = context
         self._known: dict[str, Any] = {}
         self._noted: dict[str, Callable[[], Any]] = {}
@@ -64,15 +62,22 @@ class FactCache:
         """Read all noted facts together and return how many there were."""
         noted, self._noted = self._noted, {}
         pool = Pool(TOGETHER)
-        jobs = {key: pool.spawn(self._within, read) for key, read in noted.items()}
+        jobs = {key: pool.spawn(self._tried, read) for key, read in noted.items()}
         gevent.joinall(list(jobs.values()))
         for key, job in jobs.items():
-            self._known[key] = job.get()
+            value, error = job.get()
+            if error is not None:
+                raise error
+            self._known[key] = value
         return len(noted)
 
-    def _within(self, read: Callable[[], Any]) -> Any:
+    def _tried(self, read: Callable[[], Any]) -> tuple[Any, Exception | None]:
+        """Read a fact or return why not; what a greenlet raises, gevent would print."""
         with self._context():
-            return read()
+            try:
+                return read(), None
+            except Exception as error:
+                return None, error
 
     def get(self, cls: type, args: Any, kwargs: dict[str, Any], read: Callable[[], Any]) -> Any:
         """Return a fact: kept, or noted, or read now."""

@@ -29,12 +29,13 @@ from pyinfra.context import ctx_config, ctx_host, ctx_inventory, ctx_state
 from nodeproof.engine.adapter import facts
 from nodeproof.engine.adapter.connector import OURS, NodeSSHConnector, RootShellMixin
 from nodeproof.engine.result import Change, ChangeStatus
-from nodeproof.errors import NodeproofError, UnreachableError
+from nodeproof.errors import NodeproofError, RefusedError, UnreachableError, said
 from nodeproof.secrets import is_secret
 
 CONNECT_TIMEOUT_S = 10
 DIFF_LIMIT = 400
 _NO_HOSTS = "No hosts remaining!"
+_NOT_YET = "Cannot evaluate operation result before execution"
 
 
 class _OneHost(Inventory):
@@ -164,9 +165,7 @@ class Session:
                 _reset(self._data(op).operation_meta)
             return planned
 
-    def run(
-        self, foreseen: list[Planned], begin: Callable[[Planned], None]
-    ) -> Iterator[Change]:
+    def run(self, foreseen: list[Planned], begin: Callable[[Planned], None]) -> Iterator[Change]:
         """Run the operations in order, yielding one result each; the first failure skips the rest.
 
         `begin` is called before an operation that is foreseen to change something. After each
@@ -195,8 +194,8 @@ class Session:
         try:
             self._warm(op)
             success = run_host_op(self.state, self.host, op)
-        except (PyinfraError, OSError) as problem:
-            success, error = False, str(problem)
+        except Exception as problem:  # what was changed before must not be lost from the record
+            success, error = False, said(problem).removeprefix(f"{self.host.name}: ")
         meta = self._data(op).operation_meta
         commands = list(meta._commands or []) if meta.is_complete() else []
         if commands or not success:
@@ -225,14 +224,14 @@ class Session:
         )
 
     def _why_failed(self, meta: OperationMeta, error: str) -> str:
-        said = list(meta.stderr_lines or meta.stdout_lines) if meta.is_complete() else []
+        lines = list(meta.stderr_lines or meta.stdout_lines) if meta.is_complete() else []
         last = getattr(self.host.connector, "last_failure", "")
         shell = getattr(self.host.connector, "shell", None)
         if shell is not None and not shell.alive:
             return "connection lost"
         if error and error != _NO_HOSTS:
             return error
-        return "; ".join(line.strip() for line in said[-3:] if line.strip()) or last or "failed"
+        return "; ".join(line.strip() for line in lines[-3:] if line.strip()) or last or "failed"
 
     def _warm(self, op: str) -> None:
         """Read the facts that the operation needs, and at once those of all after it."""
@@ -249,7 +248,7 @@ class Session:
             self.cache.noting(lambda: list(self._data(op).command_generator()))
         except facts.NeedFact:
             return False
-        except RuntimeError:  # waits for an operation that has not run yet
+        except Exception:  # said when its turn comes, unless an earlier change mends it
             return True
         return True
 
@@ -260,13 +259,20 @@ class Session:
             commands = self.cache.noting(lambda: list(data.command_generator()))
         except facts.NeedFact:
             return False
-        except RuntimeError:  # its _if asks for the outcome of one that is not evaluated yet
-            return False
+        except Exception as error:
+            if str(error) == _NOT_YET:
+                return False
+            raise self._refused(op, error) from error
         finally:
             self.state.is_executing = False
         done[op] = commands
         data.operation_meta.set_complete(True, commands, CommandOutput([]))
         return True
+
+    def _refused(self, op: str, error: Exception) -> NodeproofError:
+        """Return why an operation cannot be foreseen: it refuses, or has a mistake of ours."""
+        kind = RefusedError if isinstance(error, PyinfraError) else NodeproofError
+        return kind(f"{self.host.name}: {self._name(op)}: {said(error)}")
 
     def _planned(self, op: str, commands: list[Any]) -> Planned:
         layer, _, name = self._name(op).partition(" | ")
@@ -290,13 +296,13 @@ class Session:
         """Read facts; a fact that cannot be read is an error of this host, said in one line."""
         try:
             return function()
-        except (PyinfraError, OSError) as error:
+        except Exception as error:
             shell = getattr(self.host.connector, "shell", None)
             if isinstance(error, OSError) or (shell is not None and not shell.alive):
                 raise UnreachableError(f"{self.host.name}: connection lost") from error
             last = getattr(self.host.connector, "last_failure", "")
-            said = last if str(error) == _NO_HOSTS else str(error)
-            raise NodeproofError(f"{self.host.name}: cannot read its state: {said}") from error
+            why = last if str(error) == _NO_HOSTS else said(error)
+            raise NodeproofError(f"{self.host.name}: cannot read its state: {why}") from error
 
     def _name(self, op: str) -> str:
         return next(iter(self.state.op_meta[op].names))
