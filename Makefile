@@ -25,7 +25,7 @@ nodes: setup-nodes
 	$(PYTEST) -m nodes --durations=5 tests/nodes
 
 machines: setup-machines
-	$(PYTEST) -m machines --durations=8 tests/machines
+	$(PYTEST) -m machines -n 2 --dist loadfile --durations=8 tests/machines
 
 test-vagrant: setup-vagrant
 	$(PYTEST) -m vagrant -s tests/machines/test_vagrant.py

@@ -1,0 +1,157 @@
+"""The whole story of one machine: applied through every interruption, proven, broken, mended."""
+
+from __future__ import annotations
+
+import shlex
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+
+from nodeproof.lab import Lab, Machine
+from tests.support import Running, nodeproof, write_inventory
+
+SITE = {
+    "system": {
+        "timezone": "Europe/Berlin",
+        "packages": ["rsync"],
+        "ntp_servers": ["192.0.2.123"],
+        "users": {"trainer": {"groups": ["ml"]}},
+    },
+    "containers": {"podman": True, "docker": True},
+    "confinement": {},
+    "ssh": {"max_sessions": 20},
+}
+SLOW = "containers | Install the container engines"
+"""The change that takes longest: interruptions hit it while packages are unpacked."""
+
+BREAKS = {
+    "root_login_as_asked": "echo 'PermitRootLogin yes' > /etc/ssh/sshd_config.d/00-mine.conf",
+    "profile_in_the_kernel_as_asked": (
+        "sed -i 's/mediate_deleted/mediate_deleted,complain/' /etc/apparmor.d/nodeproof-workload; "
+        "apparmor_parser -r /etc/apparmor.d/nodeproof-workload"
+    ),
+    "time_service_runs": "systemctl disable --now chrony",
+    "files_tight": "chmod 644 /etc/ssh/sshd_config.d/10-nodeproof.conf",
+    "only_named_administrators": "useradd -m mallory; usermod -aG sudo mallory",
+}
+"""Check that must name it, and how it is broken by hand."""
+
+
+class Story:
+    """Steps in order; each builds on the one before. Subclasses name the distribution."""
+
+    distribution: ClassVar[str]
+
+    @pytest.fixture(scope="class")
+    def machine(self) -> Iterator[Machine]:
+        """A fresh machine of this distribution."""
+        lab = Lab(f"story-{self.distribution}")
+        if lab.machines():
+            lab.down(purge=True)
+        yield lab.up(["node1"], distribution=self.distribution)[0]
+        lab.down(purge=True)
+
+    @pytest.fixture(scope="class")
+    def inventory(self, machine: Machine, tmp_path_factory: pytest.TempPathFactory) -> Path:
+        """The machine with the site's settings."""
+        return write_inventory(tmp_path_factory.mktemp("story"), [machine], SITE)
+
+    def test_plan_changes_nothing(self, machine: Machine, inventory: Path) -> None:
+        """Before anything: a plan that finds much to do leaves the node as it is."""
+        before = machine.ssh("sudo find /etc /var/lib -newer /proc/1 -type f | sort").stdout
+        done = nodeproof("plan", inventory, "--json", "--detailed-exitcode")
+        assert done.code == 5, done.err
+        assert len(done.changed("node1")) > 15
+        after = machine.ssh("sudo find /etc /var/lib -newer /proc/1 -type f | sort").stdout
+        assert before == after
+
+    def test_controller_killed(self, machine: Machine, inventory: Path) -> None:
+        """SIGKILL while packages are unpacked."""
+        running = Running("apply", inventory, "--yes")
+        running.wait_for(SLOW)
+        time.sleep(10)
+        running.process.send_signal(signal.SIGKILL)
+        running.finish()
+
+    def test_network_cut(self, machine: Machine, inventory: Path) -> None:
+        """The network goes while packages are unpacked; the run ends by itself and says so."""
+        running = Running("apply", inventory, "--yes", "--json")
+        running.wait_for(SLOW)
+        time.sleep(5)
+        machine.link(up=False)
+        try:
+            done = running.finish()
+        finally:
+            machine.link(up=True)
+        assert done.code == 3, done.err
+        assert "connection lost" in done.node("node1")["reason"]
+
+    def test_power_lost(self, machine: Machine, inventory: Path) -> None:
+        """Power is lost in the middle of an apply; what was not on disk is gone."""
+        machine.wait()
+        running = Running("apply", inventory, "--yes", "--json")
+        running.wait_for(SLOW)
+        time.sleep(8)
+        machine.power_cut()
+        done = running.finish()
+        assert done.code == 3, done.err
+        machine.wait()
+
+    def test_apply_converges(self, inventory: Path) -> None:
+        """The next apply goes on where the others stopped."""
+        done = nodeproof("apply", inventory, "--yes", "--json")
+        assert done.code == 0, done.out
+        surprises = [
+            change["name"]
+            for change in done.node("node1")["changes"]
+            if not change["foreseen"] and change["commands"]
+        ]
+        assert not surprises, f"not foreseen: {surprises}"
+
+    def test_second_apply_changes_nothing(self, inventory: Path) -> None:
+        """Two applies, no change."""
+        done = nodeproof("apply", inventory, "--yes", "--json")
+        assert done.code == 0
+        assert done.changed("node1") == []
+
+    def test_verify_passes(self, inventory: Path) -> None:
+        """Every check passes, or says why it does not apply."""
+        done = nodeproof("verify", inventory, "--json")
+        assert done.code == 0, done.failing("node1")
+        verdicts = [check["verdict"] for check in done.node("node1")["checks"]]
+        assert verdicts.count("passed") > 50
+
+    def test_five_breaks_are_named_planned_and_mended(
+        self, machine: Machine, inventory: Path
+    ) -> None:
+        """Verify names each, plan shows how each is mended, apply mends them all."""
+        for command in BREAKS.values():
+            machine.ssh(f"sudo sh -c {shlex.quote(command)}")
+        verified = nodeproof("verify", inventory, "--json")
+        assert verified.code == 1
+        assert set(BREAKS) <= set(verified.failing("node1"))
+        planned = nodeproof("plan", inventory, "--json", "--detailed-exitcode")
+        assert planned.code == 5
+        assert {change.split(" | ")[0] for change in planned.changed("node1")} == {
+            "system",
+            "confinement",
+            "ssh",
+        }
+        mended = nodeproof("apply", inventory, "--yes", "--json")
+        assert mended.code == 0, mended.out
+        assert set(mended.changed("node1")) == set(planned.changed("node1"))
+        assert nodeproof("verify", inventory).code == 0
+
+    def test_all_holds_after_a_reboot(self, machine: Machine, inventory: Path) -> None:
+        """What was applied is there after a restart, without another apply."""
+        machine.ssh("sudo systemctl reboot", check=False)
+        time.sleep(5)
+        machine.wait()
+        machine.ssh("systemctl is-system-running --wait", check=False)
+        done = nodeproof("verify", inventory, "--json")
+        assert done.code == 0, done.failing("node1")
+        assert nodeproof("plan", inventory, "--detailed-exitcode").code == 0
