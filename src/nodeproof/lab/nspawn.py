@@ -73,6 +73,7 @@ def kill(machine: str) -> None:
             continue  # it ended meanwhile
     for folder in killed:
         _wait_gone(folder)
+    _remove_export(machine)
 
 
 def remove_cgroups(machine: str) -> None:
@@ -99,6 +100,15 @@ def hierarchies(mountinfo: Path = Path("/proc/self/mountinfo")) -> list[Path]:
         if kind == "cgroup2" or (kind == "cgroup" and wanted):
             found.append(Path(before.split()[4]))
     return found
+
+
+def _remove_export(machine: str) -> None:
+    """Remove what a killed nspawn leaves mounted, for which it would refuse the name."""
+    export = Path("/run/systemd/nspawn/unix-export", machine)
+    if export.is_mount():
+        subprocess.run([requirements.command("umount"), str(export)], check=True)  # noqa: S603
+    if export.is_dir():
+        export.rmdir()
 
 
 def _mark(machine: str) -> str:
