@@ -133,6 +133,10 @@ def test_power_cut(node: Machine) -> None:
     node.ssh("echo kept | sudo tee /root/kept; sudo sync")
     key = node.ssh("cat /etc/ssh/ssh_host_ed25519_key.pub").stdout
     node.power_cut()
+    with pytest.raises(UnreachableError, match="no SSH after 2 s") as early:
+        node.wait(2)
+    console = (early.value.hint or "").removeprefix("Its console ends with:\n").splitlines()
+    assert 0 < len(console) <= 20
     with timed("ssh after a power cut"):
         node.wait()
     assert node.ssh("cat /proc/sys/kernel/random/boot_id").stdout != before
