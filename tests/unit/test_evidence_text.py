@@ -83,6 +83,13 @@ def test_it_ends_with_verdict_and_next_command(name: str, ends: str) -> None:
     assert ends in f"{verdict}\n{following}"
 
 
+def test_a_single_node_is_named() -> None:
+    failed = samples.result(Command.APPLY, samples.failed_apply("gpu-7"))
+    assert "gpu-7 failed; 2 changes made on gpu-7\n" in text(failed)
+    lost = samples.result(Command.INSPECT, samples.unreachable("gpu-7"))
+    assert "\ngpu-7 unreachable\nnext: " in text(lost)
+
+
 def test_failed_changes_say_why_and_what_to_do() -> None:
     assert """\
 Failed changes

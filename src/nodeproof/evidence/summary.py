@@ -122,6 +122,8 @@ def _trouble(result: Result) -> str:
     if not bad:
         return ""
     (many, word), *rest = bad
+    if len(result.nodes) == 1:
+        return f"{one_line(result.nodes[0].name)} {word}"
     others = "".join(f", {number:,} {status}" for number, status in rest)
     return f"{many:,} of {plural(len(result.nodes), 'node')} {word}{others}"
 
@@ -133,7 +135,7 @@ def _achieved(result: Result) -> str:
         return _proven(result)
     if result.command is Command.INSPECT:
         many = sum(node.status not in TROUBLE for node in result.nodes)
-        return f"{plural(many, 'node')} inspected"
+        return f"{plural(many, 'node')} inspected" if many else ""
     status, words = {
         Command.PLAN: (ChangeStatus.PLANNED, "pending"),
         Command.APPLY: (ChangeStatus.CHANGED, "made"),
@@ -144,7 +146,10 @@ def _achieved(result: Result) -> str:
     if not changes:
         return f"{plural(len(result.nodes), 'node')}, 0 changes: nothing to do"
     on = sum(any(change.status is status for change in node.changes) for node in result.nodes)
-    return f"{plural(changes, 'change')} {words} on {on:,} of {plural(len(result.nodes), 'node')}"
+    where = f"{on:,} of {plural(len(result.nodes), 'node')}"
+    if len(result.nodes) == 1:
+        where = one_line(result.nodes[0].name)
+    return f"{plural(changes, 'change')} {words} on {where}"
 
 
 def _proven(result: Result) -> str:
