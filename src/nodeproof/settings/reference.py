@@ -1,0 +1,174 @@
+"""Keep the tables of the reference pages equal to the code.
+
+``python -m nodeproof.settings.reference`` makes them anew, with ``--check`` it only looks. A page
+marks what is generated: ``<!-- keys -->`` begins it and ``<!-- /keys -->`` ends it; the words that
+may stand there are those of `BLOCKS`. The page's file name says which layer it is about.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
+
+import click
+
+from nodeproof.catalog.distributions import distributions
+from nodeproof.errors import Exit, UsageError
+from nodeproof.evidence.controls import controls
+from nodeproof.facts.node import NodeFacts
+from nodeproof.layers import layer_named
+from nodeproof.resources import CHECKOUT
+from nodeproof.settings.describe import describe
+
+PAGES = CHECKOUT / "docs"
+_BLOCK = re.compile(
+    r"(?P<begin>^<!-- (?P<name>[a-z-]+) -->$).*?(?P<end>^<!-- /(?P=name) -->$)", re.M | re.S
+)
+
+
+def refreshed(page: str, text: str) -> str:
+    """Return a page's text with its generated parts made anew; `page` is its name without .md.
+
+    Raises UsageError for a part that nobody generates.
+    """
+
+    def block(match: re.Match[str]) -> str:
+        name = match["name"]
+        if name not in BLOCKS:
+            raise UsageError(
+                f"{page}.md: <!-- {name} --> is not a generated part",
+                hint=f"these are: {', '.join(BLOCKS)}",
+            )
+        return f"{match['begin']}\n\n{BLOCKS[name](page)}\n\n{match['end']}"
+
+    return _BLOCK.sub(block, text)
+
+
+def stale(folder: Path = PAGES) -> Iterator[tuple[Path, str]]:
+    """Yield each page that is not as the code says, with what it should be."""
+    for path in sorted(folder.rglob("*.md")):
+        text = path.read_text(encoding="utf-8")
+        if (wanted := refreshed(path.stem, text)) != text:
+            yield path, wanted
+
+
+def keys(layer: str) -> str:
+    """Return the table of a layer's settings."""
+    rows = [
+        (
+            f"`{key.key}`",
+            key.type,
+            _code(key.default) + (f" {key.unit}" if key.unit else ""),
+            key.meaning,
+        )
+        for key in describe(layer_named(layer).settings_model, layer)
+    ]
+    return table(("key", "type", "default", "meaning"), rows)
+
+
+def checks(layer: str) -> str:
+    """Return the table of a layer's checks: what each proves, and why."""
+    module = import_module(f"nodeproof.layers.{layer}.checks")
+    functions = inspect.getmembers(module, lambda it: inspect.isfunction(it) and is_check(it))
+    ordered = sorted(functions, key=lambda item: inspect.getsourcelines(item[1])[1])
+    rows = [
+        (f"`{name.removeprefix('test_')}`", ", ".join(marked(function)), sentence(function))
+        for name, function in ordered
+    ]
+    return table(("check", "control", "why it matters"), rows)
+
+
+def is_check(function: Callable[..., object]) -> bool:
+    """Tell whether a function is a check."""
+    return function.__name__.startswith("test_")
+
+
+def marked(function: Callable[..., object]) -> list[str]:
+    """Return the controls that a check names."""
+    marks = getattr(function, "pytestmark", [])
+    return [control for mark in marks if mark.name == "control" for control in mark.args]
+
+
+def sentence(item: object) -> str:
+    """Return the first paragraph of a docstring, on one line."""
+    return " ".join((inspect.getdoc(item) or "").split("\n\n", 1)[0].split())
+
+
+def control_table(_: str) -> str:
+    """Return the catalogue of controls."""
+    catalogue = controls()
+    rows = []
+    for control in catalogue.values():
+        maps = [
+            f"{catalogue.standards[key].name} {', '.join(ids)}" for key, ids in control.maps.items()
+        ]
+        rows.append((control.id, control.layer, control.title, "; ".join(maps)))
+    standards = [f"- {one.name}: {one.title}" for one in catalogue.standards.values()]
+    head = ("id", "layer", "what it asks for", "serves")
+    return "\n".join([table(head, rows), "", "The standards:", "", *standards])
+
+
+def facts(_: str) -> str:
+    """Return the table of a node's facts."""
+    rows = []
+    for name, field in NodeFacts.model_fields.items():
+        kind = getattr(field.annotation, "__name__", "")
+        words = {"str": "text", "int": "whole number", "bool": "true or false", "tuple": "list"}
+        rows.append((f"`{name}`", words[kind], field.description or ""))
+    return table(("fact", "type", "meaning"), rows)
+
+
+def supported(_: str) -> str:
+    """Return the table of distributions."""
+    rows = [(f"`{key}`", row.title) for key, row in distributions().items()]
+    return table(("key", "distribution"), rows)
+
+
+def commands(_: str) -> str:
+    """Return every command with its options."""
+    from nodeproof.cli.described import described
+
+    return described()
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a Markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    cells = [[cell.replace("|", "\\|") for cell in line] for line in lines]
+    return "\n".join(f"| {' | '.join(line)} |" for line in cells)
+
+
+def _code(text: str) -> str:
+    return f"`{text}`" if text else ""
+
+
+BLOCKS: Mapping[str, Callable[[str], str]] = {
+    "keys": keys,
+    "checks": checks,
+    "controls": control_table,
+    "facts": facts,
+    "distributions": supported,
+    "commands": commands,
+}
+"""What may stand between markers, and who makes it from the page's name."""
+
+
+@click.command()
+@click.option("--check", is_flag=True, help="Change nothing; fail when a page is not current.")
+@click.argument("folder", type=click.Path(path_type=Path, exists=True), default=PAGES)
+def main(check: bool, folder: Path) -> None:
+    """Make the generated parts of the pages below FOLDER anew."""
+    changed = list(stale(folder))
+    for path, text in changed:
+        click.echo(f"{path}: {'not current' if check else 'written'}")
+        if not check:
+            path.write_text(text, encoding="utf-8")
+    sys.exit(Exit.FAILED if check and changed else Exit.DONE)
+
+
+if __name__ == "__main__":
+    main()
