@@ -5,14 +5,11 @@ from __future__ import annotations
 import shlex
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
 
-import pytest
-
-from nodeproof.lab import Lab, Machine
-from tests.support import Running, nodeproof, write_inventory
+from nodeproof.lab import Machine
+from tests.support import Running, nodeproof
 
 SITE = {
     "system": {
@@ -45,20 +42,6 @@ class Story:
     """Steps in order; each builds on the one before. Subclasses name the distribution."""
 
     distribution: ClassVar[str]
-
-    @pytest.fixture(scope="class")
-    def machine(self) -> Iterator[Machine]:
-        """A fresh machine of this distribution."""
-        lab = Lab(f"story-{self.distribution}")
-        if lab.machines():
-            lab.down(purge=True)
-        yield lab.up(["node1"], distribution=self.distribution)[0]
-        lab.down(purge=True)
-
-    @pytest.fixture(scope="class")
-    def inventory(self, machine: Machine, tmp_path_factory: pytest.TempPathFactory) -> Path:
-        """The machine with the site's settings."""
-        return write_inventory(tmp_path_factory.mktemp("story"), [machine], SITE)
 
     def test_plan_changes_nothing(self, machine: Machine, inventory: Path) -> None:
         """Before anything: a plan that finds much to do leaves the node as it is."""

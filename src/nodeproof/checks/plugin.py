@@ -8,11 +8,6 @@ Every check is a function of ``host`` (testinfra), ``settings`` (what was asked 
 
 from __future__ import annotations
 
-from gevent import monkey
-
-if not monkey.is_module_patched("socket"):  # plain pytest; the command line has done it already
-    monkey.patch_all()
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -19,6 +19,8 @@ from nodeproof.engine.result import Check, Command, Node, NodeStatus, Result, Ve
 from nodeproof.engine.run import failed_node, run_id
 from nodeproof.errors import NodeproofError
 
+LONGEST_REASON = 2000
+
 
 class Watcher(Protocol):
     """Whoever wants to know how the checks come out."""
@@ -118,7 +120,7 @@ def _pytest(sessions: Sessions, layers: tuple[str, ...], recorder: _Recorder) ->
 
 def _check(item: pytest.Function, report: pytest.TestReport) -> Check:
     node = item.callspec.params["_testinfra_host"].backend.get_pytest_id()  # type: ignore[attr-defined]
-    case = item.callspec.id.removeprefix(node).strip("-")
+    case = item.callspec.id.replace(node, "").strip("-")
     title = (item.function.__doc__ or "").strip().splitlines()[0]
     name = item.function.__name__.removeprefix("test_") + (f"[{case}]" if case else "")
     if report.skipped:
@@ -146,4 +148,5 @@ def _reason(report: pytest.TestReport) -> str:
         return ""
     crash = getattr(report.longrepr, "reprcrash", None)
     message: str = crash.message if crash is not None else str(report.longrepr)
-    return message.removeprefix("AssertionError: ").strip()[:2000]
+    message = message.removeprefix("AssertionError: ").strip()
+    return message.removesuffix("Use -v to get more diff").strip()[:LONGEST_REASON]

@@ -41,7 +41,7 @@ def apply(
     if dry or not yes:
         planned = _run(Command.PLAN, fleet, selection, password, None)
         if dry:
-            finish(planned, as_json=as_json, verbose=True, diff=diff)
+            finish(planned, as_json=as_json, diff=diff)
         expected = _agreed(planned, diff)
     finish(_run(Command.APPLY, fleet, selection, password, expected), as_json=as_json, diff=diff)
 
@@ -65,7 +65,7 @@ def _agreed(planned: Result, diff: bool) -> dict[str, str]:
         raise UsageError(
             "apply: there is no terminal to ask on", hint="add --yes, or apply a saved plan"
         )
-    show(planned, as_json=False, verbose=True, diff=diff)
+    show(planned, as_json=False, diff=diff)
     if (code := exit_code(planned)) is not Exit.DONE:
         sys.exit(code)
     if all(node.status is NodeStatus.OK for node in planned.nodes):

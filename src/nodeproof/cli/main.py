@@ -41,10 +41,9 @@ class Commands(click.Group):
         if name not in COMMANDS:
             return None
         if name in TALKS_TO_NODES:
-            # pyinfra runs hosts in greenlets; whatever blocks must be patched before it is used.
-            from gevent import monkey
+            from nodeproof.engine.adapter import prepare_process
 
-            monkey.patch_all()
+            prepare_process()
         command: click.Command = getattr(import_module(f"nodeproof.cli.{name}"), name)
         return command
 

@@ -20,6 +20,7 @@ from nodeproof.engine.run import Options, run
 @selects
 @asks_password
 @click.option("--out", type=click.Path(path_type=Path), help="Save the plan, to apply it as it is.")
+@click.option("-v", "--verbose", is_flag=True, help="Also show the commands.")
 @click.option("--diff", is_flag=True, help="Show how files would change.")
 @click.option("--detailed-exitcode", is_flag=True, help="Exit with 5 when changes are pending.")
 @json_option
@@ -27,6 +28,7 @@ def plan(
     selection: Selection,
     password: Password,
     out: Path | None,
+    verbose: bool,
     diff: bool,
     detailed_exitcode: bool,
     as_json: bool,
@@ -42,4 +44,4 @@ def plan(
         click.echo(
             f"plan for {len(saved.hashes)} nodes: {out}; apply it: nodeproof apply {out}", err=True
         )
-    finish(result, as_json=as_json, detailed=detailed_exitcode, verbose=True, diff=diff)
+    finish(result, as_json=as_json, detailed=detailed_exitcode, verbose=verbose, diff=diff)

@@ -29,20 +29,22 @@ class Format(StrEnum):
 @click.option(
     "--format",
     "form",
-    type=click.Choice([*Format]),
-    default=Format.TEXT,
+    type=click.Choice([form.value for form in Format]),
+    default=Format.TEXT.value,
     show_default=True,
     help="What to make.",
 )
 @click.option("--out", type=click.Path(path_type=Path), help="Write it here instead of printing.")
+@click.option("-v", "--verbose", is_flag=True, help="Also show what passed, and commands.")
 @click.option("--diff", is_flag=True, help="Show how files changed (text).")
-def report(run: str, form: Format, out: Path | None, diff: bool) -> None:
+def report(run: str, form: str, out: Path | None, verbose: bool, diff: bool) -> None:
     """Show a result: of the latest run, of RUN, or from a FILE that --json printed.
 
     Exits with the code of the run that it shows.
     """
     result = store.load(run)
-    text = render(result, form, color=out is None and sys.stdout.isatty(), diff=diff)
+    color = out is None and sys.stdout.isatty()
+    text = render(result, Format(form), color=color, verbose=verbose, diff=diff)
     if out is None:
         click.echo(text, nl=not text.endswith("\n"))
     else:
@@ -51,7 +53,9 @@ def report(run: str, form: Format, out: Path | None, diff: bool) -> None:
     sys.exit(exit_code(result))
 
 
-def render(result: Result, form: Format, *, color: bool = False, diff: bool = False) -> str:
+def render(
+    result: Result, form: Format, *, color: bool = False, verbose: bool = False, diff: bool = False
+) -> str:
     """Return a result in one of the forms."""
     from nodeproof.evidence.html import render_html
     from nodeproof.evidence.junit import render_junit
@@ -59,7 +63,7 @@ def render(result: Result, form: Format, *, color: bool = False, diff: bool = Fa
 
     if form is Format.TEXT:
         width = shutil.get_terminal_size((100, 24)).columns
-        return render_text(result, width=width, color=color, verbose=True, diff=diff)
+        return render_text(result, width=width, color=color, verbose=verbose, diff=diff)
     if form is Format.JSON:
         return result.model_dump_json(by_alias=True, indent=1) + "\n"
     return render_html(result) if form is Format.HTML else render_junit(result)

@@ -14,8 +14,9 @@ from nodeproof.engine.adapter.inventory import load
 @click.command()
 @selects
 @asks_password
+@click.option("-v", "--verbose", is_flag=True, help="Also show what passed.")
 @json_option
-def verify(selection: Selection, password: Password, as_json: bool) -> None:
+def verify(selection: Selection, password: Password, verbose: bool, as_json: bool) -> None:
     """Check each node against its settings by measuring the running machine; changes nothing."""
     from nodeproof.checks.verify import verify as check
 
@@ -23,4 +24,4 @@ def verify(selection: Selection, password: Password, as_json: bool) -> None:
     with progress(fleet.names) as watcher:
         password.quiet = watcher.quiet
         result = check(fleet, selection.layers, password, watcher)
-    finish(result, as_json=as_json)
+    finish(result, as_json=as_json, verbose=verbose)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -20,8 +19,6 @@ from pyinfra_cli.inventory import make_inventory
 from nodeproof.errors import NodeproofError, UsageError
 from nodeproof.settings.problems import nearest
 from nodeproof.settings.site import HostSettings, merged, validate
-
-logging.getLogger("pyinfra").setLevel(logging.CRITICAL)  # it speaks for itself; we report
 
 
 @dataclass(frozen=True)
