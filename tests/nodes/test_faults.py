@@ -137,7 +137,8 @@ def test_unsupported_distribution_is_refused(inventory: Path, trixie: list[Conta
     assert done.code == 4
     assert "debian 99 is not supported" in done.node(node.name)["reason"]
     assert "Debian 13" in done.node(node.name)["reason"]
-    assert done.node(trixie[1].name)["status"] == "ok"
+    assert done.node(node.name)["changes"] == []
+    assert done.node(trixie[1].name)["status"] in ("ok", "changed")
 
 
 def test_full_disk_is_refused_before_the_first_change(
@@ -172,7 +173,7 @@ def test_a_failed_change_stops_that_node_and_says_why(
     assert done.code == 1
     node = done.node(trixie[0].name)
     assert node["status"] == "failed"
-    assert "Unable to locate package" in node["reason"]
+    assert "no-such-package-anywhere" in node["reason"]
     assert {c["status"] for c in node["changes"][1:]} == {"skipped"}
     assert done.node(trixie[1].name)["status"] == "ok"
 

@@ -20,4 +20,5 @@ def prepare_process() -> None:
 
     if not monkey.is_module_patched("socket"):
         monkey.patch_all()
-    logging.getLogger("pyinfra").setLevel(logging.CRITICAL)
+    for speaker in ("pyinfra", "paramiko"):
+        logging.getLogger(speaker).setLevel(logging.CRITICAL)

@@ -9,12 +9,14 @@ from __future__ import annotations
 import contextlib
 import socket
 import subprocess
+import time
 from collections.abc import Callable
 from io import StringIO
 from typing import IO, Any, cast
 
 from paramiko import Channel, SSHException
 from pyinfra.api.command import StringCommand
+from pyinfra.api.exceptions import ConnectError
 from pyinfra.api.util import get_file_io
 from pyinfra.connectors.base import BaseConnector
 from pyinfra.connectors.local import LocalConnector
@@ -30,6 +32,9 @@ LOST_AFTER_MS = 45_000
 # What the root shell does not do; such calls take pyinfra's own way.
 _NOT_OURS = ("_sudo_user", "_su_user", "_doas", "_doas_user", "_get_pty", "_stdin")
 _MEANINGLESS = ("_sudo", "_use_sudo_login", "_sudo_password", "_preserve_sudo_env")
+TURNED_AWAY = "Error reading SSH protocol banner"
+PAUSES_S = (1, 2, 4, 8, 16)
+
 UPLOAD_LIMIT = 4 * 1024 * 1024
 
 
@@ -173,7 +178,7 @@ class NodeSSHConnector(RootShellMixin, SSHConnector):
 
     def connect(self) -> None:
         """Connect and open the root shell."""
-        super().connect()
+        self._connect_patiently()
         assert self.client is not None  # noqa: S101 - connect() raises otherwise
         transport = self.client.get_transport()
         if transport is None:
@@ -187,6 +192,22 @@ class NodeSSHConnector(RootShellMixin, SSHConnector):
             ):
                 transport.sock.setsockopt(socket.IPPROTO_TCP, option, value)
         self.open_shell()
+
+    def _connect_patiently(self) -> None:
+        """Connect; wait while sshd turns us away before saying a word.
+
+        That is how OpenSSH since 9.8 answers a source after failed logins (PerSourcePenalties in
+        sshd_config(5)), and any sshd beyond MaxStartups; both pass by themselves.
+        """
+        for pause in PAUSES_S:
+            try:
+                super().connect()
+                return
+            except ConnectError as error:
+                if TURNED_AWAY not in str(error):
+                    raise
+                time.sleep(pause)
+        super().connect()
 
     def _start(self, command: str) -> Streams:
         assert self.client is not None  # noqa: S101 - connect() came first

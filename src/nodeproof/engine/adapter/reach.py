@@ -22,6 +22,12 @@ _REASONS = (
         "check ssh_user and ssh_key in the inventory, or load the key into your ssh-agent",
     ),
     ("Could not resolve", "its name cannot be resolved", "check ssh_hostname in the inventory"),
+    (
+        "protocol banner",
+        "it closes the connection at once",
+        "too many failed logins from here make sshd refuse for a while (PerSourcePenalties); "
+        "wait a minute, or check that sshd is what listens on this port",
+    ),
     ("timed out", "no answer within 10 s", "check address, port and firewall"),
     ("Unable to connect", "connection refused", "check address, port, and that sshd runs there"),
     ("Connection refused", "connection refused", "check address, port, and that sshd runs there"),
