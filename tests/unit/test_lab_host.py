@@ -80,7 +80,7 @@ def test_trial_boot_looks_for_user_space(
 
 def test_trial_boot_that_hangs_is_stopped(kvm: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(accel, "SECONDS", 0.2)
-    monkeypatch.setattr(accel, "qemu_command", lambda: ["sh", "-c", "echo SeaBIOS; sleep 9"])
+    monkeypatch.setattr(accel, "qemu_command", lambda: ["sh", "-c", "echo SeaBIOS; exec sleep 9"])
     assert accel.problem(kvm, kvm) == "no progress in 0.2 s"
 
 

@@ -38,13 +38,25 @@ def lab() -> None:
 
 @lab.command()
 @_name
-@click.option("--nodes", default=1, show_default=True, type=click.IntRange(1, 250))
 @click.option(
-    "--distribution", default="debian-13", show_default=True, type=click.Choice(list(CODENAMES))
+    "--nodes", default=1, show_default=True, type=click.IntRange(1, 250), help="How many."
 )
-@click.option("--cpus", default=2, show_default=True, type=click.IntRange(1, 64))
 @click.option(
-    "--memory", default=2048, show_default=True, type=click.IntRange(512), help="Megabytes."
+    "--distribution",
+    default="debian-13",
+    show_default=True,
+    type=click.Choice(list(CODENAMES)),
+    help="What they run.",
+)
+@click.option(
+    "--cpus", default=2, show_default=True, type=click.IntRange(1, 64), help="Of each machine."
+)
+@click.option(
+    "--memory",
+    default=2048,
+    show_default=True,
+    type=click.IntRange(512),
+    help="Of each machine, in MB.",
 )
 @click.option("--preinstall", multiple=True, metavar="PACKAGE", help="Put it into the image.")
 @_json
