@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator
 
@@ -15,7 +14,6 @@ from tests.machines.vagrant.project import Project
 pytestmark = pytest.mark.vagrant
 NODE = "@vagrant/node1"
 TOOLS = ("vagrant", "virsh", "libvirtd", "virtlogd", "mmdebstrap", "grub-mkimage", "sfdisk")
-LAYERS = tuple(f"--layer={name}" for name in os.environ.get("NODE_LAYERS", "").split())
 
 
 @pytest.fixture(scope="module")
@@ -61,14 +59,14 @@ def test_known_hosts_of_the_user_are_left_alone(node1: Project) -> None:
 
 
 def test_second_apply_changes_nothing(node1: Project) -> None:
-    first = node1.nodeproof("apply", "--yes", "--json", *LAYERS)
+    first = node1.nodeproof("apply", "--yes", "--json")
     assert (first.code, first.node(NODE)["status"]) == (0, "changed"), first.err
-    second = node1.nodeproof("apply", "--yes", "--json", *LAYERS)
+    second = node1.nodeproof("apply", "--yes", "--json")
     assert (second.code, second.changed(NODE)) == (0, [])
 
 
 def test_node_is_proven(node1: Project) -> None:
-    proven = node1.nodeproof("verify", "--json", *LAYERS)
+    proven = node1.nodeproof("verify", "--json")
     assert (proven.code, proven.failing(NODE)) == (0, [])
     assert any(check["verdict"] == "passed" for check in proven.node(NODE)["checks"])
 

@@ -53,22 +53,28 @@ def holdings() -> Holdings:
 
 
 def tidy(before: Holdings, prefix: str) -> None:
-    """Remove what a test made: machines and volumes of its prefix, then pool and network.
+    """Remove what a test made: machines and volumes of its prefix, then network and pool.
 
     The last two are removed only when they were not there before.
     """
-    made = {kind: names - before[kind] for kind, names in holdings().items()}
-    for domain in (name for name in made["domain"] if name.startswith(prefix)):
+    for domain in _made("domain", before, prefix):
         _virsh("destroy", domain, check=False)  # fails where it is off already
         _virsh("undefine", domain)
-    for volume in (name for name in made["vol"] if name.startswith(prefix)):
+    for volume in _made("vol", before, prefix):
         _virsh("vol-delete", "--pool", POOL, volume)
-    if NETWORK in made["net"]:
+    if _made("net", before, NETWORK):
         _virsh("net-destroy", NETWORK, check=False)
         _virsh("net-undefine", NETWORK)
-    if POOL in made["pool"]:
+    # Files outlast their pool, and are not seen without it.
+    left = _made("vol", before, "nodeproof")
+    assert not left, f"left in the pool {POOL}: {left}"
+    if _made("pool", before, POOL):
         _virsh("pool-destroy", POOL)
         _virsh("pool-undefine", POOL)
+
+
+def _made(kind: str, before: Holdings, prefix: str) -> list[str]:
+    return [name for name in holdings()[kind] - before[kind] if name.startswith(prefix)]
 
 
 def _start(name: str, logs: Path) -> subprocess.Popen[bytes]:
