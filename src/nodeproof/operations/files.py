@@ -158,6 +158,32 @@ def directory(
 
 
 @operation()
+def permissions(
+    path: str, mode: str, user: str = "root", group: str = "root"
+) -> Generator[StringCommand]:
+    """
+    Make what is at a path, e.g. a socket, have this owner and mode; nothing is made.
+
+    + path: where
+    + mode: octal
+    + user: owner
+    + group: group
+
+    **Example:**
+
+    .. code:: python
+
+        files.permissions(name="Close the socket", path="/run/docker.sock", mode="660")
+    """
+
+    now: FileStateData | None = host.get_fact(FileState, path=path)
+    if now is None or (now.mode, now.user, now.group) == (mode, user, group):
+        host.noop(f"{path} is as asked" if now else f"{path} does not exist")
+        return
+    yield _owned(path, mode, user, group)
+
+
+@operation()
 def absent(path: str, notify: str | None = None) -> Generator[StringCommand]:
     """
     Make a file or link not exist; directories are left alone.

@@ -70,8 +70,9 @@ def docker(settings: Settings) -> None:
 @pytest.fixture(scope="module")
 def inside(host: Host, engine: str) -> dict[str, str]:
     """Return what a container said; fails where none ran."""
-    out = host.check_output(run(engine, "", SAY))
-    return dict(line.split("=", 1) for line in out.splitlines() if "=" in line)
+    done = host.run(run(engine, "", SAY))
+    assert done.rc == 0, f"no container runs: {done.stderr.strip()}"
+    return dict(line.split("=", 1) for line in done.stdout.splitlines() if "=" in line)
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +103,8 @@ def test_engine_runs_and_starts_at_boot(
     """An engine that does not answer, or not after a reboot, leaves the node without its work."""
     answer = host.run(f"{engine} info")
     assert answer.rc == 0, f"{engine} info: {answer.stderr.strip()}"
-    assert unit(host, distribution.units[engine]) == ("active", "enabled")
+    state = unit(host, distribution.units[engine])
+    assert state == ("active", "enabled"), f"{distribution.units[engine]} is {' and '.join(state)}"
 
 
 @pytest.mark.control("NP-CTR-02")
@@ -143,8 +145,8 @@ def test_cdi_device_reaches_the_container(host: Host, cdi: str) -> None:
 def test_unknown_cdi_device_refused(host: Host, cdi: str) -> None:
     """A job must not start without the device it asked for."""
     done = host.run(run(cdi, f"--device {PROBE_DEVICE}-unknown", "exit 0"))
-    assert done.rc != 0
-    assert "unresolvable CDI devices" in done.stderr
+    assert done.rc != 0, "a container ran with a device that does not exist"
+    assert "unresolvable CDI devices" in done.stderr, done.stderr.strip()
 
 
 @pytest.mark.control("NP-CTR-04")
@@ -153,7 +155,7 @@ def test_docker_reads_the_cdi_directories(cdi: str, host: Host) -> None:
     if cdi != "docker":
         pytest.skip("podman reads the standard directories and does not list them")
     listed = json.loads(host.check_output("docker info --format '{{json .CDISpecDirs}}'"))
-    assert listed == list(CDI_DIRECTORIES)
+    assert listed == list(CDI_DIRECTORIES), f"Docker reads {listed}"
 
 
 @pytest.mark.control("NP-CTR-05")
@@ -177,7 +179,8 @@ def test_container_gains_no_privileges(
     """A program with a set-uid bit in somebody's image must not make its user root."""
     if engine != "docker":
         pytest.skip("podman has no such default; give --security-opt=no-new-privileges")
-    assert inside["no_new_privs"] == str(int(settings.no_new_privileges))
+    bit = inside["no_new_privs"]
+    assert bit == str(int(settings.no_new_privileges)), f"its NoNewPrivs bit is {bit}"
 
 
 @pytest.mark.control("NP-CTR-05")
@@ -186,21 +189,25 @@ def test_docker_bridge_as_asked(host: Host, docker: None, settings: Settings) ->
     options = json.loads(
         host.check_output("docker network inspect --format '{{json .Options}}' bridge")
     )
-    assert options["com.docker.network.bridge.enable_icc"] == str(settings.icc).lower()
+    icc = options["com.docker.network.bridge.enable_icc"]
+    assert icc == str(settings.icc).lower(), f"icc of the running bridge is {icc}"
 
 
 @pytest.mark.control("NP-CTR-01")
 def test_docker_live_restore_as_asked(daemon: dict[str, Any], settings: Settings) -> None:
     """Without it, updating Docker ends every job on the node."""
-    assert daemon["LiveRestoreEnabled"] is settings.live_restore
+    running = daemon["LiveRestoreEnabled"]
+    assert running is settings.live_restore, f"live-restore of the running daemon is {running}"
 
 
 @pytest.mark.control("NP-CTR-01")
 def test_docker_log_limited(host: Host, docker: None, settings: Settings) -> None:
     """A chatty container fills the disk, and then nothing on the node works."""
-    log = json.loads(host.check_output("sh -c %s", NEW_LOG))
+    made = host.run(NEW_LOG)
+    assert made.rc == 0, f"no container can be made: {made.stderr.strip()}"
+    log = json.loads(made.stdout)
     limits = {"max-file": str(settings.log_files), "max-size": f"{settings.log_max_mb}m"}
-    assert log == {"Type": "json-file", "Config": limits}
+    assert log == {"Type": "json-file", "Config": limits}, f"a new container logs to {log}"
 
 
 @pytest.mark.control("NP-CTR-06")
@@ -209,7 +216,8 @@ def test_docker_group_exact(host: Host, docker: None, settings: Settings) -> Non
     _, _, gid, listed = host.check_output("getent group docker").split(":")
     accounts = [line.split(":") for line in host.check_output("getent passwd").splitlines()]
     primary = {account[0] for account in accounts if account[3] == gid}
-    assert primary | set(filter(None, listed.split(","))) == set(settings.docker_users)
+    members = primary | set(filter(None, listed.split(",")))
+    assert members == set(settings.docker_users), f"its members are {sorted(members)}"
 
 
 @pytest.mark.control("NP-CTR-06")
@@ -218,9 +226,9 @@ def test_docker_socket_refuses_others(host: Host, daemon: dict[str, Any]) -> Non
     as_nobody = f"setpriv --reuid={NOBODY} --regid={NOBODY} --clear-groups"
     tried = host.run(f"{as_nobody} docker version --format '{{{{.Server.Version}}}}'")
     assert tried.rc != 0, f"nobody talked to Docker {daemon['ServerVersion']}"
-    assert "permission denied" in tried.stderr
+    assert "permission denied" in tried.stderr, tried.stderr.strip()
     owner = host.check_output("stat -L -c '%U:%G %a' /run/docker.sock")
-    assert owner == "root:docker 660"
+    assert owner == "root:docker 660", f"the socket is {owner}"
 
 
 @pytest.mark.control("NP-CTR-06")
@@ -228,4 +236,5 @@ def test_docker_listens_on_no_port(host: Host, daemon: dict[str, Any]) -> None:
     """A daemon that listens on the network asks nobody who they are."""
     listening = host.check_output("ss -Hltnp").splitlines()
     assert listening, f"no listener at all is seen beside Docker {daemon['ServerVersion']}"
-    assert [line for line in listening if '"dockerd"' in line] == []
+    ports = [line.split()[3] for line in listening if '"dockerd"' in line]
+    assert ports == [], f"Docker listens on {', '.join(ports)}"

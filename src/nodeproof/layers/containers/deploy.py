@@ -12,6 +12,7 @@ from nodeproof.operations import files, packages, systemd, users
 
 PODMAN_CONF = "/etc/containers/containers.conf.d/50-nodeproof.conf"
 DOCKER_CONF = "/etc/docker/daemon.json"
+DOCKER_SOCKET = "/run/docker.sock"
 CDI = "/etc/cdi"
 CDI_PROBE = f"{CDI}/nodeproof-probe.json"
 
@@ -87,6 +88,9 @@ def _docker(settings: Settings, distribution: Distribution) -> None:
     if settings.live_restore:
         operations.live_restore(name="Let containers outlive a restart of Docker", unit=unit)
     systemd.told(name="Restart Docker", unit=unit, after=[written])
+    files.permissions(
+        name="Keep others away from Docker's socket", path=DOCKER_SOCKET, mode="660", group="docker"
+    )
     users.members(
         name="Let only these users use Docker", group="docker", members=settings.docker_users
     )
