@@ -1,21 +1,21 @@
-"""For every test: gevent first, and nothing of the user's own."""
+"""For every test: pyinfra's greenlets first, and nothing of the user's own."""
 
 from __future__ import annotations
-
-from gevent import monkey
-
-if not monkey.is_module_patched("socket"):  # as the command line does, before anything is in use
-    monkey.patch_all()
 
 import os
 from pathlib import Path
 
-import gevent
 import pytest
+
+from nodeproof.engine.adapter import prepare_process
+
+prepare_process()  # as the command line does, before anything that it patches is in use
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     # A worker waits for work that a real thread brings; a loop with nothing to wait for would
     # call that a deadlock.
+    import gevent
+
     gevent.spawn(gevent.sleep, 10**6)
 
 

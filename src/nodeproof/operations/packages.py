@@ -20,6 +20,11 @@ _APT = (
     "-o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold"
 )
 
+_INSTALLED = (
+    "dpkg-query -W -f '${db:Status-Status}\\n' -- \"$name\" | grep -qx installed || "
+    '{ echo "there is no package $name to install" >&2; missing=1; }'
+)
+
 
 @operation()
 def present(manager: PackageManager, packages: Sequence[str]) -> Generator[StringCommand]:
@@ -51,14 +56,22 @@ def present(manager: PackageManager, packages: Sequence[str]) -> Generator[Strin
         return
     if not now.lists_fresh:
         yield _logged(f"{_APT} update")
-    yield _logged(f"{_APT} install --", *missing)
+    # A bare name that apt does not know is a pattern to it: linux-image-6.1 is a hundred packages.
+    exact = (QuoteString(f"?exact-name({name})") for name in missing)
+    names = (QuoteString(name) for name in missing)
+    yield _logged(
+        f"{_APT} install --",
+        *exact,
+        "&& { missing=; for name in",
+        *names,
+        f'; do {_INSTALLED}; done; [ -z "$missing" ]; }}',
+    )
 
 
-def _logged(command: str, *arguments: str) -> StringCommand:
+def _logged(*command: str | QuoteString) -> StringCommand:
     """Write output to a file: a package manager that loses its pipe dies half way."""
     return StringCommand(
         "install -d -m 700 /run/nodeproof && {",
-        command,
-        *(QuoteString(argument) for argument in arguments),
+        *command,
         f"; }} >{_LOG} 2>&1 || {{ code=$?; tail -n 20 {_LOG} >&2; exit $code; }}",
     )
