@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field
 
-from nodeproof.settings.types import Port, ServerName
+from nodeproof.settings.types import Port, ServerName, grammar
 
-Text = Annotated[str, StringConstraints(min_length=1, pattern=r"^[^\x00-\x1f\x7f]+$")]
+Text = Annotated[str, grammar(r"^[^\x00-\x1f\x7f]+$", "text on one line", longest=4096)]
+LoginName = Annotated[
+    str,
+    grammar(r"^[A-Za-z0-9_][A-Za-z0-9._@\\-]*$", "a user name: letters, digits, . _ @ \\ and -"),
+]
 
 
 class Connection(BaseModel):
@@ -21,9 +25,7 @@ class Connection(BaseModel):
 
     ssh_hostname: ServerName | None = None
     ssh_port: Port | None = None
-    ssh_user: (
-        Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._@\\-]*$")] | None
-    ) = None
+    ssh_user: LoginName | None = None
     ssh_password: Text | None = Field(None, repr=False)
     ssh_key: Text | None = None
     ssh_key_password: Text | None = Field(None, repr=False)
@@ -33,7 +35,7 @@ class Connection(BaseModel):
     ssh_config_file: Text | None = None
     ssh_known_hosts_file: Text | None = None
     ssh_strict_host_key_checking: Literal["yes"] | None = None
-    ssh_paramiko_connect_kwargs: dict[str, Any] | None = None
+    ssh_paramiko_connect_kwargs: dict[str, Any] | None = Field(None, repr=False)
     ssh_connect_retries: Annotated[int, Field(ge=0, le=100)] | None = None
     ssh_connect_retry_min_delay: float | None = None
     ssh_connect_retry_max_delay: float | None = None

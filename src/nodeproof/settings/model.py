@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 
 class LayerSettings(BaseModel):
@@ -13,6 +13,15 @@ class LayerSettings(BaseModel):
     model_config = ConfigDict(
         extra="forbid", frozen=True, strict=True, use_attribute_docstrings=False
     )
+
+    @field_validator("*", mode="after")
+    @classmethod
+    def _once(cls, value: Any) -> Any:
+        """Refuse an entry that stands twice: one of the two was meant to be another."""
+        for position, one in enumerate(value if isinstance(value, list) else ()):
+            if one in value[:position]:
+                raise ValueError(f"holds {one!r} twice")
+        return value
 
 
 def setting(default: Any, meaning: str, *, unit: str | None = None, **limits: Any) -> Any:

@@ -102,8 +102,8 @@ def _problem(
     detail: ErrorDetails, model: type[BaseModel], inventory: str, host: str, layer: str
 ) -> Problem:
     where = [str(part) for part in detail["loc"] if str(part) != "[key]"]
-    key = ".".join([layer, *where])
-    value = shown(detail["input"])
+    key = ".".join(filter(None, [layer, *where]))
+    value = "" if _hidden(model, detail) else shown(detail["input"])
     context = detail.get("ctx", {})
     if detail["type"] == "extra_forbidden":
         known = _keys_beside(model, detail["loc"][:-1])
@@ -118,9 +118,20 @@ def _problem(
         near = nearest(str(detail["input"]), choices)
         return Problem(inventory, host, key, value, "not a choice", ", ".join(choices), near)
     wrong = detail["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    wrong = wrong.partition(" or instance of ")[0]  # pydantic's word for one of our models
     if detail["msg"].startswith("Input should be "):
         return Problem(inventory, host, key, value, "wrong value", wrong)
     return Problem(inventory, host, key, value, wrong[0].lower() + wrong[1:])
+
+
+def _hidden(model: type[BaseModel], detail: ErrorDetails) -> bool:
+    """Tell whether a value must not be shown: a secret, or a whole layer that may hold one."""
+    from nodeproof.settings.describe import model_at
+
+    where = detail["loc"]
+    models = (model_at(model, where[:end]) for end in range(len(where)))
+    fields = (at.model_fields.get(str(part)) for at, part in zip(models, where, strict=True) if at)
+    return not where or any(field is not None and not field.repr for field in fields)
 
 
 def _keys_beside(model: type[BaseModel], where: tuple[int | str, ...]) -> list[str]:

@@ -108,7 +108,7 @@ def _foreign(
     inventory: str, host: str, data: Mapping[str, Any], names: list[str], problems: list[Problem]
 ) -> None:
     """Refuse keys that look meant for nodeproof but would be ignored: typing errors hide there."""
-    for key, value in data.items():
+    for key, value in ((str(key), value) for key, value in data.items()):
         known = key in names or key in CONNECTOR_KEYS or key.startswith(("_", OWN_PREFIX))
         if known:
             continue

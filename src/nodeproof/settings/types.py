@@ -15,7 +15,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, StringConstraints
 
 
-def _grammar(pattern: str, allowed: str, longest: int = 255) -> StringConstraints:
+def grammar(pattern: str, allowed: str, longest: int = 255) -> StringConstraints:
     """Constrain a string; `allowed` is what the error message says about it."""
     GRAMMARS[pattern] = allowed
     return StringConstraints(pattern=pattern, max_length=longest)
@@ -26,18 +26,21 @@ GRAMMARS: dict[str, str] = {}
 
 USER_NAME = r"^[a-z_][a-z0-9_-]*$"
 UserName = Annotated[
-    str, _grammar(USER_NAME, "a user name: a-z, 0-9, - and _, at most 32", longest=32)
+    str, grammar(USER_NAME, "a user name: a-z, 0-9, - and _, at most 32", longest=32)
 ]
 GroupName = Annotated[
-    str, _grammar(r"^[a-z_][a-z0-9_-]*\$?$", "a group name: a-z, 0-9, - and _", longest=32)
+    str, grammar(r"^[a-z_][a-z0-9_-]*\$?$", "a group name: a-z, 0-9, - and _", longest=32)
 ]
 PackageName = Annotated[
     str,
-    _grammar(r"^[a-z0-9][a-z0-9+._-]+$", "a package name: a-z, 0-9, + . _ and -", longest=128),
+    # apt-get takes a name that ends in - for a package to remove
+    grammar(
+        r"^[a-z0-9][a-z0-9+._-]*[a-z0-9+]$", "a package name: a-z, 0-9, + . _ and -", longest=128
+    ),
 ]
 HostName = Annotated[
     str,
-    _grammar(
+    grammar(
         r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$",
         "a host name: lower-case labels of a-z, 0-9 and -",
         longest=253,
@@ -45,11 +48,11 @@ HostName = Annotated[
 ]
 ServerName = Annotated[
     str,
-    _grammar(r"^[A-Za-z0-9]([A-Za-z0-9.:-]*[A-Za-z0-9])?$", "a host name or an IP address", 253),
+    grammar(r"^[A-Za-z0-9:]([A-Za-z0-9_.:-]*[A-Za-z0-9:])?$", "a host name or an IP address", 253),
 ]
 AbsolutePath = Annotated[
     str,
-    _grammar(
+    grammar(
         r"^/[A-Za-z0-9._/@:+-]*$",
         "an absolute path of letters, digits and . _ / @ : + -",
         longest=1024,
@@ -58,7 +61,7 @@ AbsolutePath = Annotated[
 ]
 PathPattern = Annotated[
     str,
-    _grammar(
+    grammar(
         r"^/[A-Za-z0-9._/@:+*?{},-]*$",
         "an absolute path, with * ** ? and {a,b} where it stands for several",
         longest=1024,
@@ -67,11 +70,11 @@ PathPattern = Annotated[
     AfterValidator(lambda path: _balanced(path)),
 ]
 CdiDevice = Annotated[
-    str, _grammar(r"^[a-z0-9.-]+/[a-z0-9._-]+$", "a CDI kind: vendor.com/class", longest=128)
+    str, grammar(r"^[a-z0-9.-]+/[a-z0-9._-]+$", "a CDI kind: vendor.com/class", longest=128)
 ]
 SshAlgorithm = Annotated[
     str,
-    _grammar(r"^[a-z0-9][a-z0-9@._-]+$", "an OpenSSH algorithm name", longest=64),
+    grammar(r"^[a-z0-9][a-z0-9@._-]+$", "an OpenSSH algorithm name", longest=64),
 ]
 Port = Annotated[int, Field(ge=1, le=65535)]
 
@@ -107,7 +110,7 @@ def _time_zone(name: str) -> str:
 
 TimeZone = Annotated[
     str,
-    _grammar(
+    grammar(
         r"^[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*$", "a time zone such as Etc/UTC or Europe/Berlin", 64
     ),
     AfterValidator(_time_zone),
@@ -144,7 +147,7 @@ def _public_key(line: str) -> str:
 
 PublicKey = Annotated[
     str,
-    _grammar(
+    grammar(
         r"^[a-z0-9@.-]+ [A-Za-z0-9+/=]+( [A-Za-z0-9@._+=:/ -]*)?$",
         "a line of an OpenSSH .pub file: type, base64, comment",
         longest=4096,
