@@ -230,6 +230,30 @@ def test_killed_between_file_and_reload_is_made_good(
     assert nodeproof("plan", inventory, "--detailed-exitcode").code == 0
 
 
+def test_apply_asks_on_a_terminal(inventory: Path, trixie: list[ContainerNode]) -> None:
+    """It shows the plan and asks; no leaves the node alone, yes applies what was shown."""
+    node = trixie[0]
+    node.ssh("sudo chmod 640 /etc/ssh/sshd_config.d/10-nodeproof.conf")
+    for answer, code in (("n", 0), ("y", 0)):
+        pid, terminal = pty.fork()
+        argv = command("apply", inventory)
+        if pid == 0:
+            os.execve(argv[0], argv, environment())  # noqa: S606
+        screen = b""
+        while True:
+            try:
+                data = os.read(terminal, 4096)
+            except OSError:
+                break
+            screen += data
+            if b"Apply?" in data:
+                os.write(terminal, f"{answer}\n".encode())
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == code, screen.decode()
+        assert b"would write the sshd drop-in" in screen, screen.decode()
+        pending = nodeproof("plan", inventory, "--detailed-exitcode").code
+        assert pending == (5 if answer == "n" else 0)
+
+
 def _keys(node: ContainerNode) -> list[str]:
     return node.ssh("cat ~/.ssh/authorized_keys").stdout.splitlines()
 

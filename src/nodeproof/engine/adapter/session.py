@@ -73,6 +73,10 @@ class Session:
     def __init__(self, host: Host, ask_password: Callable[[str], str]) -> None:
         facts.install()
         self.host = host
+        # What an earlier session of this host left; interactive apply plans first, then applies.
+        host.op_hash_order.clear()
+        host.connector_data.clear()
+        host.connected = False
         host.connector_cls = OURS.get(host.connector_cls, host.connector_cls)
         self.state = State(
             _OneHost(host.inventory, host),
