@@ -95,7 +95,7 @@ BREAKS = {
         "chmod 644 /etc/ssh/sshd_config.d/10-nodeproof.conf",
         {"files_tight"},
     ),
-    "host key readable": ("chmod 644 /etc/ssh/ssh_host_ed25519_key", {"files_tight"}),
+    "host key readable": ("install -m 644 /dev/null /etc/ssh/ssh_host_old_key", {"files_tight"}),
     "time zone": ("ln -sfn /usr/share/zoneinfo/Asia/Tokyo /etc/localtime", {"time_zone"}),
     "user in sudo": (
         "useradd -m mallory; usermod -aG sudo mallory",
@@ -184,11 +184,11 @@ def test_plain_pytest_agrees(applied: Path, pair: list[ContainerNode]) -> None:
         arguments, capture_output=True, text=True, cwd=applied.parent, check=False
     )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
-    pair[0].ssh("sudo chmod 644 /etc/ssh/ssh_host_ed25519_key")
+    pair[0].ssh("sudo install -m 644 /dev/null /etc/ssh/ssh_host_old_key")
     done = subprocess.run(
         arguments, capture_output=True, text=True, cwd=applied.parent, check=False
     )
-    pair[0].ssh("sudo chmod 600 /etc/ssh/ssh_host_ed25519_key")
+    pair[0].ssh("sudo rm /etc/ssh/ssh_host_old_key")
     assert done.returncode == 1
     assert "test_files_tight" in done.stdout
 
