@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatch
@@ -17,6 +18,7 @@ from pyinfra_cli.exceptions import CliError
 from pyinfra_cli.inventory import make_inventory
 
 from nodeproof.errors import NodeproofError, UsageError
+from nodeproof.resources import PACKAGE
 from nodeproof.settings.problems import nearest
 from nodeproof.settings.site import HostSettings, merged, validate
 
@@ -91,19 +93,17 @@ def _read(source: str) -> Inventory:
 
 
 def _in_inventory(source: str, error: Exception) -> UsageError:
-    cause = error.__cause__ if isinstance(error.__cause__, Exception) else error
+    # pyinfra wraps what an inventory raises, and what it wraps with cannot be printed
+    cause = getattr(error, "exception", None) or error.__cause__ or error
     if isinstance(cause, NodeproofError):
         return UsageError(f"{source}: {cause.message}", hint=cause.hint)
-    line = getattr(cause, "lineno", None)
-    trace = cause.__traceback__
-    while trace is not None:
-        if trace.tb_frame.f_code.co_filename.endswith(".py") and (
-            "site-packages" not in trace.tb_frame.f_code.co_filename
-        ):
-            line = trace.tb_lineno
-        trace = trace.tb_next
-    where = f", line {line}" if line else ""
-    return UsageError(f"{source}{where}: {type(cause).__name__}: {cause}")
+    file, line = getattr(cause, "filename", None), getattr(cause, "lineno", None)  # SyntaxError
+    for frame, number in traceback.walk_tb(cause.__traceback__):
+        name = frame.f_code.co_filename
+        if "site-packages" not in name and not name.startswith((str(PACKAGE), "<")):
+            file, line = name, number
+    where = f"{file}, line {line}" if file and line else source
+    return UsageError(f"{where}: {type(cause).__name__}: {cause}")
 
 
 def _limited(inventory: Inventory, limit: Sequence[str]) -> tuple[Host, ...]:

@@ -1,0 +1,224 @@
+"""No text that a user may write reaches a shell, a template or a command line as anything else.
+
+Every text in every layer's settings is found by walking the models, so a new key is tested
+without anybody thinking of it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from enum import Enum
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+import pytest
+from pydantic import BaseModel
+
+from nodeproof.layers import LAYERS
+from nodeproof.settings import SettingsError
+from nodeproof.settings.connection import Connection
+from nodeproof.settings.site import validate
+
+PAYLOADS = {
+    "command": "a; rm -rf /",
+    "substitution": "$(id)",
+    "variable": "$HOME",
+    "backquotes": "`id`",
+    "pipe": "a|id",
+    "background": "a&id",
+    "redirection": "a>b",
+    "line": "a\nb",
+    "last line": "a\n",
+    "carriage return": "a\rb",
+    "nul": "a\x00b",
+    "escape": "a\x1b[31m",
+    "tab": "a\tb",
+    "space": "a b",
+    "template": "{{ 7*7 }}",
+    "template block": "{% raw %}",
+    "template comment": "{# x #}",
+    "format": "%s%n",
+    "quote": "a'b",
+    "double quote": 'a"b',
+    "backslash": "a\\b",
+    "parent": "../../etc/passwd",
+    "parent within": "/a/../b",
+    "option": "-rf",
+    "long option": "--help",
+    "comment": "#x",
+    "homoglyph": "\u0430dmin",
+    "right to left": "a\u202eb",
+    "full width": "\uff0fetc",
+    "digits": "\u0661\u0662",
+    "very long": "a" * 5000,
+    "empty": "",
+    "dot": ".",
+    "dots": "..",
+    "tilde": "~root",
+}
+"""None of these may be accepted anywhere, nor may they at the end of a good value."""
+
+INERT: dict[tuple[str, str], str] = {}
+"""(dotted key, payload) that is accepted, with the reason why it cannot do harm."""
+
+Build = Callable[[Any], Any]
+
+
+def texts(annotation: Any, key: str, build: Build) -> Iterator[tuple[str, Build]]:
+    """Yield every place where an annotation takes text, and how to put a value there."""
+    origin, args = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        yield from texts(args[0], key, build)
+    elif origin is dict:
+        yield from texts(args[0], f"{key}[key]", lambda value: build({value: good(args[1])}))
+        inside = good(args[0])
+        yield from texts(args[1], f"{key}.{inside}", lambda value: build({inside: value}))
+    elif origin in (list, set, frozenset, tuple):
+        yield from texts(args[0], f"{key}.0", lambda value: build([value]))
+    elif origin is Literal or (isinstance(annotation, type) and issubclass(annotation, Enum)):
+        yield key, build
+    elif isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        for name, field in annotation.model_fields.items():
+            needed = {
+                other: good(one.annotation)
+                for other, one in annotation.model_fields.items()
+                if one.is_required() and other != name
+            }
+            yield from texts(
+                field.annotation,
+                f"{key}.{name}",
+                lambda value, name=name, needed=needed: build({**needed, name: value}),
+            )
+    elif annotation is str:
+        yield key, build
+    else:
+        for arg in args:  # unions
+            yield from texts(arg, key, build)
+
+
+def good(annotation: Any) -> Any:
+    """Return some value that an annotation of a dictionary's key or value accepts."""
+    while get_origin(annotation) is Annotated:
+        annotation = get_args(annotation)[0]
+    return {str: "good", int: 1, bool: True}.get(annotation, {})
+
+
+PLACES = dict(
+    place
+    for layer in LAYERS
+    for place in texts(
+        layer.settings_model, layer.name, lambda value, layer=layer: {layer.name: value}
+    )
+)
+
+
+def refused(data: dict[str, Any], key: str) -> bool:
+    try:
+        validate("site.py", {"node1": data})
+    except SettingsError as error:
+        keys = {problem.key for problem in error.problems}
+        dotted = re.sub(r"\[key\].*", "", key)
+        assert any(found.startswith(dotted) for found in keys), (dotted, keys)
+        return True
+    return False
+
+
+def test_every_layer_was_walked() -> None:
+    """A walk that finds nothing would prove nothing."""
+    assert {"ssh.allow_users.0", "ssh.root_login", "system.users[key]", "system.timezone"} < {
+        *PLACES
+    }
+    assert {"system.users.good.keys.0", "system.users.good.sudo", "system.hostname"} < {*PLACES}
+    assert {place.split(".")[0].split("[")[0] for place in PLACES} == {
+        layer.name for layer in LAYERS
+    }
+
+
+@pytest.mark.parametrize("payload", PAYLOADS)
+@pytest.mark.parametrize("key", PLACES)
+def test_text_is_refused(key: str, payload: str) -> None:
+    assert refused(PLACES[key](PAYLOADS[payload]), key) is ((key, payload) not in INERT)
+
+
+# What begins well must not end badly; a good value for each place is looked for below.
+SAMPLES = (
+    "good",
+    "/srv/good",
+    "/dev/good",
+    "good.example/kind",
+    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIE1cNJQHhVbGWL5Qkz0sYvNhmIxbqkd1jkR7Rl4TgpEJ ops@example",
+)
+ENDINGS = (
+    *(";id", "$(id)", "`id`", "|id", "&id", ">x", "\n", "\nx", "\r", "\x00", "\x1b", "\t"),
+    *("'", '"', "\\", "{{x}}", "{%x%}", "%s", "\u0430", "\u202e", "#x", "!", "<x", "a" * 5000),
+)
+CLOSED = ("Etc/UTC", "no", "remove", "enforce")
+"""Values of keys that only take what is on a list."""
+INERT_ENDINGS: dict[tuple[str, str], str] = {}
+
+
+def accepted(key: str, samples: tuple[str, ...]) -> str | None:
+    for sample in samples:
+        try:
+            validate("site.py", {"node1": PLACES[key](sample)})
+        except SettingsError:
+            continue
+        return sample
+    return None
+
+
+@pytest.mark.parametrize("key", PLACES)
+def test_good_text_with_a_bad_end_is_refused(key: str) -> None:
+    sample = accepted(key, SAMPLES) or accepted(key, CLOSED)
+    assert sample, f"{key}: no sample of this test is accepted; add one to SAMPLES"
+    passed = [
+        end
+        for end in ENDINGS
+        if (key, end) not in INERT_ENDINGS and not refused(PLACES[key](sample + end), key)
+    ]
+    assert passed == []
+
+
+@pytest.mark.parametrize("key", PLACES)
+def test_no_value_can_be_taken_for_an_option(key: str) -> None:
+    for sample in (*SAMPLES, *CLOSED, "x", "o=x", "oProxyCommand=x"):
+        for dash in ("-", "--", "\u2010", "\u2212"):
+            assert refused(PLACES[key](dash + sample), key)
+
+
+# Connection keys are pyinfra's; they go to paramiko and to open(), never to a shell.
+TO_PARAMIKO = {
+    "ssh_password": "a password may hold anything; sent over the encrypted connection",
+    "ssh_key_password": "a password may hold anything; used in this process only",
+    "ssh_key": "a file name that is opened in this process",
+    "ssh_config_file": "a file name that is opened in this process",
+    "ssh_known_hosts_file": "a file name that is opened in this process",
+}
+CONTROL = ("line", "last line", "carriage return", "nul", "escape", "tab", "very long", "empty")
+
+
+CONNECTION_TEXTS = [
+    key.removeprefix(".")
+    for key, _ in texts(Connection, "", lambda value: value)
+    # arguments of paramiko's, passed on in this process
+    if not key.startswith(".ssh_paramiko_connect_kwargs")
+]
+INERT_IN_CONNECTION = {
+    ("ssh_user", "backslash"): "DOMAIN\\user; a field of the ssh protocol",
+}
+
+
+@pytest.mark.parametrize("payload", PAYLOADS)
+@pytest.mark.parametrize("key", CONNECTION_TEXTS)
+def test_connection_text_is_refused(key: str, payload: str) -> None:
+    data = {key: PAYLOADS[payload]}
+    inert = (key in TO_PARAMIKO and payload not in CONTROL) or (key, payload) in INERT_IN_CONNECTION
+    if inert:
+        assert validate("site.py", {"node1": data})
+    else:
+        assert refused(data, key)
+
+
+def test_every_inert_text_has_a_reason_and_a_place() -> None:
+    assert all(INERT.values())
+    assert {key for key, _ in INERT} <= PLACES.keys()
