@@ -14,7 +14,8 @@ from collections.abc import Callable
 from io import StringIO
 from typing import IO, Any, cast
 
-from paramiko import Channel, SSHException
+import gevent
+from paramiko import Channel, SSHException, Transport
 from pyinfra.api.command import StringCommand
 from pyinfra.api.exceptions import ConnectError
 from pyinfra.api.util import get_file_io
@@ -25,9 +26,9 @@ from pyinfra.connectors.util import CommandOutput, OutputLine, make_unix_command
 
 from nodeproof.engine.adapter.shell import ConnectionLostError, Shell, Streams
 
-KEEPALIVE_S = 10
-LOST_AFTER_MS = 45_000
-"""How long sent bytes may stay unacknowledged before the kernel gives the connection up."""
+HEARTBEAT_S = 10
+LOST_AFTER_S = 60
+"""How long a node may leave a sign of life unanswered before the connection counts as lost."""
 
 # What the root shell does not do; such calls take pyinfra's own way.
 _NOT_OURS = ("_sudo_user", "_su_user", "_doas", "_doas_user", "_get_pty", "_stdin")
@@ -176,6 +177,8 @@ class RootShellMixin(_Connector):
 class NodeSSHConnector(RootShellMixin, SSHConnector):
     """pyinfra's ssh connector: strict host keys, no Nagle delay, dead peers noticed."""
 
+    _heart: gevent.Greenlet | None = None
+
     def connect(self) -> None:
         """Connect and open the root shell."""
         self._connect_patiently()
@@ -183,14 +186,10 @@ class NodeSSHConnector(RootShellMixin, SSHConnector):
         transport = self.client.get_transport()
         if transport is None:
             raise ConnectionLostError("connection lost: closed while connecting")
-        transport.set_keepalive(KEEPALIVE_S)
-        # paramiko sets neither: Nagle costs 40 ms a command, and a cut network hangs for hours.
         if isinstance(transport.sock, socket.socket):  # else a proxy command or a jump host
-            for option, value in (
-                (socket.TCP_NODELAY, 1),
-                (socket.TCP_USER_TIMEOUT, LOST_AFTER_MS),
-            ):
-                transport.sock.setsockopt(socket.IPPROTO_TCP, option, value)
+            # paramiko leaves Nagle's algorithm on, which costs 40 ms a command.
+            transport.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._heart = gevent.spawn(_beat, transport)
         self.open_shell()
 
     def _connect_patiently(self) -> None:
@@ -224,6 +223,8 @@ class NodeSSHConnector(RootShellMixin, SSHConnector):
     def disconnect(self) -> None:
         """Close the connection, which pyinfra leaves open."""
         super().disconnect()
+        if self._heart is not None:
+            self._heart.kill()
         if self.client is not None:
             self.client.close()
 
@@ -244,6 +245,22 @@ OURS: dict[type[BaseConnector], type[BaseConnector]] = {
     SSHConnector: NodeSSHConnector,
     LocalConnector: NodeLocalConnector,
 }
+
+
+def _beat(transport: Transport) -> None:
+    """Ask the node's sshd for a sign of life again and again; close when it stays silent.
+
+    TCP cannot tell: between us and the node there may be a jump host or a NAT that acknowledges
+    what never arrives. paramiko's own keepalive does not wait for the answer.
+    """
+    while transport.is_active():
+        gevent.sleep(HEARTBEAT_S)
+        answered = False
+        with gevent.Timeout(LOST_AFTER_S, False):
+            transport.global_request("keepalive@openssh.com", wait=True)
+            answered = True
+        if not answered:
+            transport.close()
 
 
 def _lines(name: str, data: bytes) -> list[OutputLine]:
