@@ -31,7 +31,7 @@ def machine_argv(folder: Path, spec: Spec, *, loadvm: str | None = None) -> list
     image = Image(Path(spec.image))
     arguments = (
         f"root=/dev/vda rw console={accel.console()} net.ifnames=0 quiet loglevel=4 "
-        "systemd.show_status=1"
+        "panic=5 systemd.show_status=1"
     )
     return [
         *accel.qemu_command(),
