@@ -13,7 +13,7 @@ from typing_extensions import override
 _COMMAND = r"""
 . /etc/os-release 2>/dev/null
 say() { printf '%s=%s\n' "$1" "$2"; }
-one() { [ -r "$2" ] && IFS= read -r v < "$2" && say "$1" "$v"; }
+one() { [ -r "$2" ] && { IFS= read -r v < "$2" || [ -n "$v" ]; } && say "$1" "$v"; }
 say os_id "$ID"; say os_like "$ID_LIKE"; say os_version "$VERSION_ID"
 say os_codename "$VERSION_CODENAME"; say os_name "$PRETTY_NAME"
 say kernel "$(uname -r)"; say architecture "$(uname -m)"; say hostname "$(uname -n)"

@@ -35,7 +35,7 @@ class AptPackages(FactBase[PackagesData]):
     def command(self) -> str:
         """Return a script that prints one line a package."""
         return (
-            "dpkg-query -W -f '${db:Status-Abbrev}|${Package}|${Version}\\n'; "
+            "dpkg-query -W -f '${db:Status-Abbrev}|${Package}|${Version}\\n' || exit; "
             "find /var/lib/apt/lists -maxdepth 1 -name '*Packages*' "
             f"-mmin -{FRESH_MINUTES} 2>/dev/null | head -n 1 | sed 's/.*/fresh/'; "
             "ls /var/lib/dpkg/updates 2>/dev/null | head -n 1 | sed 's/.*/interrupted/'"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pyinfra.api import FactBase, QuoteString, StringCommand
 from typing_extensions import override
 
+_FIXED = ("static", "alias", "indirect", "generated", "transient")
 PENDING = "/run/nodeproof/pending"
 """A file per unit whose configuration was changed and which has not been told yet."""
 
@@ -25,7 +26,12 @@ class UnitData:
     @property
     def enabled(self) -> bool:
         """Whether it starts at boot, by itself or through another unit."""
-        return self.state in ("enabled", "enabled-runtime", "static", "alias", "indirect")
+        return self.state in ("enabled", "enabled-runtime", "linked", *_FIXED)
+
+    @property
+    def fixed(self) -> bool:
+        """Whether other units decide if it starts, so that it cannot be enabled or disabled."""
+        return self.state in _FIXED
 
 
 class Unit(FactBase[UnitData]):
@@ -41,8 +47,8 @@ class Unit(FactBase[UnitData]):
     def command(self, unit: str) -> StringCommand:
         """Return a command that prints the unit's properties."""
         script = (
-            'systemctl show -p LoadState,ActiveState,UnitFileState -- "$1"; '
-            f'[ -e {PENDING}/"$1" ] && echo Pending=yes; true'
+            'systemctl show -p LoadState,ActiveState,UnitFileState -- "$1" || exit; '
+            f'[ ! -e {PENDING}/"$1" ] || echo Pending=yes'
         )
         return StringCommand("sh", "-c", QuoteString(script), "sh", QuoteString(unit))
 

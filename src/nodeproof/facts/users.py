@@ -30,6 +30,11 @@ class AccountsData:
     groups: dict[str, frozenset[str]] = field(default_factory=dict)
     """Group to its supplementary members."""
 
+    def members(self, group: str) -> frozenset[str]:
+        """Return everybody in a group, also those whose own group it is."""
+        own = frozenset(user.name for user in self.users.values() if user.group == group)
+        return self.groups.get(group, frozenset()) | own
+
 
 class Accounts(FactBase[AccountsData]):
     """
@@ -43,7 +48,7 @@ class Accounts(FactBase[AccountsData]):
     @override
     def command(self) -> str:
         """Return a command that prints passwd, a line of dashes, group."""
-        return "getent passwd; echo ---; getent group"
+        return "getent passwd && echo --- && getent group"
 
     @staticmethod
     @override
@@ -103,6 +108,22 @@ class SudoRule:
     """Whether the file belongs to a package of the distribution."""
 
 
+_USERS = {"username": "", "userid": "#", "netgroup": "+"}
+_GROUPS = {"usergroup": "", "usergid": "#", "nonunixgroup": ":", "nonunixgid": ":#"}
+"""How cvtsudoers says whom a rule is for, to the sign that sudoers has for it."""
+
+
+def _named(lists: list[dict[str, Any]], signs: dict[str, str]) -> frozenset[str]:
+    """Return whom the entries name; those that a rule leaves out are not among them."""
+    names = (
+        f"{sign}{entry[kind]}"
+        for entry in lists
+        for kind, sign in signs.items()
+        if kind in entry and not entry.get("negated")
+    )
+    return frozenset("root" if name == "#0" and signs is _USERS else name for name in names)
+
+
 class SudoRules(FactBase[list[SudoRule]]):
     """
     Every user and group that sudoers lets run something, by file, with aliases expanded.
@@ -138,12 +159,6 @@ class SudoRules(FactBase[list[SudoRule]]):
             packaged, file, text = line.split("\t", 2)
             specs: list[dict[str, Any]] = json.loads(text).get("User_Specs", []) if text else []
             lists = [entry for spec in specs for entry in spec.get("User_List", [])]
-            rules.append(
-                SudoRule(
-                    file,
-                    frozenset(entry["username"] for entry in lists if "username" in entry),
-                    frozenset(entry["usergroup"] for entry in lists if "usergroup" in entry),
-                    packaged == "1",
-                )
-            )
+            users, groups = _named(lists, _USERS), _named(lists, _GROUPS)
+            rules.append(SudoRule(file, users, groups, packaged == "1"))
         return rules

@@ -81,18 +81,18 @@ def content(
         raise OperationValueError(f"files.content: {path} is not an absolute path")
     wanted = text.encode()
     now: FileStateData | None = host.get_fact(FileState, path=path)
-    same = now is not None and now.kind == "file" and now.content == wanted
-    if same and now is not None and (now.mode, now.user, now.group) == (mode, user, group):
-        if now.leftover:
-            yield StringCommand("rm", "-f", "--", QuoteString(temporary(path)))
-        else:
-            host.noop(f"{path} is as asked")
+    _no_directory("files.content", path, now)
+    if now is None or now.kind != "file" or now.content != wanted:
+        yield Upload(wanted, path, secret=secret)
+        yield _installed(path, mode, user, group, validate, notify)
         return
-    if same:
+    right = (now.mode, now.user, now.group) == (mode, user, group)
+    if not right:
         yield _owned(path, mode, user, group)
-        return
-    yield Upload(wanted, path, secret=secret)
-    yield _installed(path, mode, user, group, validate, notify)
+    if now.leftover:
+        yield StringCommand("rm", "-f", "--", QuoteString(temporary(path)))
+    elif right:
+        host.noop(f"{path} is as asked")
 
 
 @operation()
@@ -186,7 +186,7 @@ def permissions(
 @operation()
 def absent(path: str, notify: str | None = None) -> Generator[StringCommand]:
     """
-    Make a file or link not exist; directories are left alone.
+    Make a file or link not exist; a directory is refused.
 
     + path: where
     + notify: unit that must be told
@@ -198,10 +198,17 @@ def absent(path: str, notify: str | None = None) -> Generator[StringCommand]:
         files.absent(name="Remove the forced complain mode", path="/etc/apparmor.d/disable/x")
     """
 
-    if host.get_fact(FileState, path=path) is None:
+    now: FileStateData | None = host.get_fact(FileState, path=path)
+    _no_directory("files.absent", path, now)
+    if now is None:
         host.noop(f"{path} does not exist")
         return
     yield StringCommand(*_noted(notify), "rm", "-f", "--", QuoteString(path))
+
+
+def _no_directory(operation: str, path: str, now: FileStateData | None) -> None:
+    if now is not None and now.kind == "directory":
+        raise OperationValueError(f"{operation}: {path} exists and is a directory")
 
 
 def _owned(path: str, mode: str, user: str, group: str) -> StringCommand:

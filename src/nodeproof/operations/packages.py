@@ -52,7 +52,8 @@ def present(manager: PackageManager, packages: Sequence[str]) -> Generator[Strin
         )
     missing = sorted(set(packages) - now.installed.keys())
     if not missing:
-        host.noop("all packages are installed")
+        if not now.broken:
+            host.noop("all packages are installed")
         return
     if not now.lists_fresh:
         yield _logged(f"{_APT} update")

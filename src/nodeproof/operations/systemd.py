@@ -32,7 +32,7 @@ def unit(unit: str, running: bool = True, enabled: bool = True) -> Generator[Str
     now: UnitData = host.get_fact(Unit, unit=unit)
     if now.state == "masked" and (running or enabled):
         yield StringCommand("systemctl", "unmask", "--", QuoteString(unit))
-    if now.enabled != enabled:
+    if now.enabled != enabled and not (now.fixed and not enabled):
         yield StringCommand(
             "systemctl", "enable" if enabled else "disable", "--", QuoteString(unit)
         )
@@ -42,7 +42,7 @@ def unit(unit: str, running: bool = True, enabled: bool = True) -> Generator[Str
             if running
             else StringCommand("systemctl", "stop", "--", QuoteString(unit))
         )
-    if (now.active, now.enabled) == (running, enabled):
+    if now.active == running and (now.enabled == enabled or now.fixed):
         host.noop(f"{unit} is as asked")
 
 

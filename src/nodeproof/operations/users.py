@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 
 from pyinfra import host
-from pyinfra.api import QuoteString, StringCommand, operation
+from pyinfra.api import OperationValueError, QuoteString, StringCommand, operation
 
 from nodeproof.facts.users import Accounts, AccountsData, AuthorizedKeys, SudoRule, SudoRules
 
@@ -39,9 +39,11 @@ def account(
         yield StringCommand("groupadd", "--", QuoteString(group))
     user = now.users.get(account)
     if user is None:
+        own = ["--gid", QuoteString(account)] if account in {*groups, *now.groups} else []
         yield StringCommand(
             "useradd",
             "--create-home",
+            *own,  # useradd refuses to make a group that is there
             "--shell",
             QuoteString(shell),
             *_in_groups(groups),
@@ -55,6 +57,8 @@ def account(
         yield StringCommand(
             "usermod", "--append", *_in_groups(sorted(missing)), "--", QuoteString(account)
         )
+    elif user.shell == shell:
+        host.noop(f"{account} is as asked")
 
 
 @operation()
@@ -174,11 +178,18 @@ def administrators(admins: Sequence[str], group: str) -> Generator[StringCommand
     allowed = {"root", *admins}
     accounts: AccountsData = host.get_fact(Accounts)
     rules: list[SudoRule] = host.get_fact(SudoRules)
-    for member in sorted(accounts.groups.get(group, frozenset()) - allowed):
+    others = accounts.groups.get(group, frozenset()) - allowed
+    if stay := sorted(accounts.members(group) - allowed - others):
+        raise OperationValueError(
+            f"users.administrators: {group} is the own group of {', '.join(stay)}; "
+            "give them another (usermod --gid)"
+        )
+    files = [rule for rule in rules if not rule.packaged and foreign(rule, allowed, {group})]
+    if not others and not files:
+        host.noop("nobody else may become root")
+    for member in sorted(others):
         yield StringCommand("gpasswd", "-d", QuoteString(member), QuoteString(group))
-    for rule in rules:
-        if rule.packaged or foreign(rule, allowed, {group}) == frozenset():
-            continue
+    for rule in files:
         kept = f"/var/lib/nodeproof/removed{rule.file}"
         yield StringCommand(
             "install",

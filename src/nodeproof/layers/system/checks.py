@@ -124,7 +124,7 @@ def test_only_named_administrators(
         pytest.skip("system.other_admins is keep")
     asked = {name for name, user in settings.users.items() if user.sudo is not Sudo.NO}
     allowed = {"root", node.login_user, *asked}
-    members = accounts.groups[distribution.admin_group] - allowed
+    members = accounts.members(distribution.admin_group) - allowed
     wrong = [f"{name} is in group {distribution.admin_group}" for name in sorted(members)]
     rules = SudoRules().process(host.check_output(SudoRules().command()).splitlines())
     assert rules, "no sudoers file could be read"
