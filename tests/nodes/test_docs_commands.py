@@ -16,8 +16,9 @@ pytestmark = pytest.mark.nodes
 PAGES = scripts(Tier.NODES)
 PASSWORD = "correct horse"  # noqa: S105 - of a node that lives for a minute
 
+SETTINGS = "site/group_data/nodes.py"
 SITE = 'ssh = {"max_sessions": 20}\n'
-"""What the nodes are asked to be, where a page does not say it itself."""
+"""What nodes are asked to be where a page does not say it: the kernel is not theirs to confine."""
 
 UNDONE = "sudo rm -f /etc/ssh/sshd_config.d/10-nodeproof.conf && sudo systemctl reload ssh"
 WANTS_PASSWORD = (
@@ -39,27 +40,29 @@ def nodes() -> Iterator[list[ContainerNode]]:
 
 @pytest.fixture
 def prepared(page: str, nodes: list[ContainerNode], tmp_path: Path) -> Iterator[list[Step]]:
-    """The page's steps; before them, what it takes for granted: an inventory, and trust."""
+    """The page's steps, on nodes that are not as asked."""
     stand_in(tmp_path, nodes)
     wants_password = page.endswith("sudo-password.md")
     for node in nodes:
         node.ssh(UNDONE)
         if wants_password:
             node.ssh(WANTS_PASSWORD)
-    yield _granted(PAGES[page]) + PAGES[page]
+    yield _granted(PAGES[page])
     for node in nodes if wants_password else []:
         node.ssh(NO_PASSWORD)
 
 
 def _granted(steps: list[Step]) -> list[Step]:
-    if steps[0].text.startswith("nodeproof init"):
-        return []
+    """Return the steps with what the page leaves to its reader: an inventory, settings, trust."""
     page = steps[0].page
-    return [
-        Step(page, 0, Tier.NODES, "nodeproof init site"),
-        Step(page, 0, Tier.NODES, SITE, path="site/group_data/nodes.py"),
-        Step(page, 0, Tier.NODES, "nodeproof trust site/inventory.py"),
-    ]
+    init = Step(page, 0, Tier.NODES, "nodeproof init site")
+    site = Step(page, 0, Tier.NODES, SITE, path=SETTINGS)
+    trust = Step(page, 0, Tier.NODES, "nodeproof trust site/inventory.py")
+    if steps[0].text != init.text:
+        return [init, site, trust, *steps]
+    if SETTINGS in {step.path for step in steps}:
+        return steps
+    return [steps[0], site, *steps[1:]]
 
 
 @pytest.mark.parametrize("page", PAGES)
