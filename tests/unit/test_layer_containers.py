@@ -223,5 +223,11 @@ def test_catalog_has_what_the_layer_asks_for(distribution: Distribution) -> None
     keys = {"podman", "docker", "podman_compose", "docker_compose", "apparmor"}
     assert keys <= distribution.packages.keys()
     assert {"podman", "docker", "apparmor"} <= distribution.units.keys()
-    features = {"docker_cdi", "docker_validate", "podman_cdi_dirs", "apparmor_abi"}
+    features = {
+        "docker_cdi",
+        "docker_validate",
+        "podman_cdi_dirs",
+        "apparmor_abi",
+        "apparmor_userns",
+    }
     assert features <= distribution.features.keys()
