@@ -44,6 +44,7 @@ def save(path: Path, result: Result, layers: tuple[str, ...]) -> SavedPlan:
     try:
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
         with os.fdopen(os.open(path, flags, 0o600), "w", encoding="utf-8") as file:
+            os.fchmod(file.fileno(), 0o600)  # also of a file that was there
             file.write(saved.model_dump_json(by_alias=True, indent=1) + "\n")
     except OSError as error:
         raise UsageError(f"{path}: cannot be written: {error.strerror}") from error
