@@ -163,6 +163,23 @@ def test_settings_that_would_lock_us_out_are_refused(
         assert done.changed(trixie[0].name) == []
 
 
+@pytest.mark.parametrize(
+    ("ops", "said"),
+    [
+        ({"keys": []}, "keys has none of the keys that let this user in now"),
+        ({"present": False}, "present is false"),
+        ({"shell": "/usr/sbin/nologin"}, "shell is /usr/sbin/nologin"),
+    ],
+)
+def test_who_connects_is_not_locked_out(
+    trixie: list[ContainerNode], tmp_path: Path, ops: dict[str, object], said: str
+) -> None:
+    path = write_inventory(tmp_path, trixie[:1], {"system": {"users": {"ops": ops}}})
+    done = nodeproof("apply", path, "--yes", "--json")
+    assert done.code == 4
+    assert said in done.node(trixie[0].name)["reason"]
+
+
 def test_a_failed_change_stops_that_node_and_says_why(
     inventory: Path, trixie: list[ContainerNode], tmp_path: Path
 ) -> None:

@@ -11,6 +11,7 @@ import click
 
 from nodeproof.checks.verify import verify
 from nodeproof.cli.finish import show
+from nodeproof.cli.lab import show_progress
 from nodeproof.cli.password import Password
 from nodeproof.cli.progress import progress
 from nodeproof.cli.report import Format, render, write
@@ -42,6 +43,7 @@ NAME = "demo"
 def demo(out: Path, distribution: str, keep: bool) -> None:
     """Boot a machine, apply the example site, verify it, and write the report."""
     began = time.monotonic()
+    show_progress()
     lab = Lab(NAME)
     lab.up(["node1"], distribution=distribution)
     os.environ["NODEPROOF_LAB"] = NAME

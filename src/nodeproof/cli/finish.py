@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from typing import NoReturn
@@ -34,6 +35,6 @@ def show(result: Result, *, as_json: bool, verbose: bool = False, diff: bool = F
         click.echo(result.model_dump_json(by_alias=True, indent=1))
         return
     width = shutil.get_terminal_size((100, 24)).columns
-    color = sys.stdout.isatty()
+    color = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
     text = render_text(result, width=width, color=color, verbose=verbose, diff=diff)
     click.echo(text, nl=False, color=color)

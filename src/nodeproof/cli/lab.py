@@ -30,6 +30,11 @@ class _Progress(logging.Handler):
 @click.group()
 def lab() -> None:
     """Make, use and remove disposable test machines."""
+    show_progress()
+
+
+def show_progress() -> None:
+    """Show what the lab does, on stderr."""
     logger = logging.getLogger("nodeproof.lab")
     logger.setLevel(logging.INFO)
     logger.handlers = [_Progress()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from enum import StrEnum
@@ -43,7 +44,7 @@ def report(run: str, form: str, out: Path | None, verbose: bool, diff: bool) -> 
     Exits with the code of the run that it shows.
     """
     result = store.load(run)
-    color = out is None and sys.stdout.isatty()
+    color = out is None and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
     text = render(result, Format(form), color=color, verbose=verbose, diff=diff)
     if out is None:
         click.echo(text, nl=not text.endswith("\n"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import asdict
 
 import click
@@ -12,6 +13,9 @@ from rich.table import Table
 from nodeproof.cli.options import json_option
 from nodeproof.layers import LAYER_NAMES, choose_layers, layer_named
 from nodeproof.settings.describe import Key, describe
+
+WIDE = 160
+"""Columns where nobody says how many there are."""
 
 
 @click.command()
@@ -26,7 +30,7 @@ def settings(layer: tuple[str, ...], as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([asdict(key) for some in keys.values() for key in some], indent=1))
         return
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else WIDE)
     for some in keys.values():
         console.print(_table(some))
     if not layer:
@@ -36,9 +40,11 @@ def settings(layer: tuple[str, ...], as_json: bool) -> None:
 
 
 def _table(keys: list[Key]) -> Table:
-    table = Table(
-        "key", "type", "default", "meaning", box=None, pad_edge=False, padding=(0, 2, 0, 0)
-    )
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    table.add_column("key", no_wrap=True)
+    table.add_column("type", max_width=28)
+    table.add_column("default", max_width=28)
+    table.add_column("meaning", min_width=24)
     for key in keys:
         unit = f" [{key.unit}]" if key.unit else ""
         table.add_row(key.key, key.type, key.default + unit, key.meaning)

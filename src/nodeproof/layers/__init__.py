@@ -59,9 +59,7 @@ def choose_layers(only: Sequence[str], skip: Sequence[str]) -> tuple[str, ...]:
                 f"--layer {name}: no such layer",
                 hint=f"did you mean {near}?" if near else f"layers are {', '.join(LAYER_NAMES)}",
             )
-    chosen = tuple(
-        name for name in LAYER_NAMES if (not only or name in only) and name not in skip
-    )
+    chosen = tuple(name for name in LAYER_NAMES if (not only or name in only) and name not in skip)
     if not chosen:
         raise UsageError("--layer and --skip-layer: leave no layer")
     return chosen

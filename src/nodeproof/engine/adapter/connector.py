@@ -22,8 +22,10 @@ from pyinfra.api.util import get_file_io
 from pyinfra.connectors.base import BaseConnector
 from pyinfra.connectors.local import LocalConnector
 from pyinfra.connectors.ssh import SSHConnector
+from pyinfra.connectors.sshuserclient import client
 from pyinfra.connectors.util import CommandOutput, OutputLine, make_unix_command
 
+from nodeproof.engine.adapter.hostkeys import read
 from nodeproof.engine.adapter.shell import ConnectionLostError, Shell, Streams
 
 HEARTBEAT_S = 10
@@ -181,6 +183,7 @@ class NodeSSHConnector(RootShellMixin, SSHConnector):
 
     def connect(self) -> None:
         """Connect and open the root shell."""
+        client.get_host_keys = read  # pyinfra's gives a file up at a line that it cannot read
         self._connect_patiently()
         assert self.client is not None  # noqa: S101 - connect() raises otherwise
         transport = self.client.get_transport()

@@ -9,10 +9,11 @@ import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
 from pathlib import Path
 
 from paramiko import HostKeys, PKey, SSHException, Transport
-from paramiko.hostkeys import HostKeyEntry
+from paramiko.hostkeys import HostKeyEntry, InvalidHostKey
 from pyinfra.api.host import Host
 from pyinfra.connectors.ssh import SSHConnector
 from pyinfra.connectors.sshuserclient.client import get_ssh_config
@@ -69,21 +70,42 @@ def shown_by(host: Host) -> HostKeysShown | None:
     if not keys:
         raise UnreachableError(f"{host.name}: shows no host key of a type that we accept")
     entry = address if port == 22 else f"[{address}]:{port}"
-    file = Path(host.data.get("ssh_known_hosts_file") or "~/.ssh/known_hosts").expanduser()
-    return HostKeysShown(host.name, entry, tuple(keys), _known(file, entry, keys), file)
+    # As pyinfra looks for them: the inventory's file, else ssh_config's, else OpenSSH's own.
+    named = host.data.get("ssh_known_hosts_file")
+    files = [named] if named else options.get("userknownhostsfile", "~/.ssh/known_hosts").split()
+    paths = [Path(file).expanduser() for file in files]
+    return HostKeysShown(host.name, entry, tuple(keys), _known(paths, entry, keys), paths[0])
+
+
+def read(files: Iterable[str | Path]) -> HostKeys:
+    """Read known_hosts files; lines that are no host's keys are left out, one by one.
+
+    paramiko gives a file up at the first line that it cannot read, such as @cert-authority, and
+    then does not know the hosts below it.
+    """
+    there = [Path(file) for file in files if Path(file).exists()]
+    return _read(tuple((file, file.stat().st_mtime_ns, file.stat().st_size) for file in there))
+
+
+@cache
+def _read(files: tuple[tuple[Path, int, int], ...]) -> HostKeys:
+    """Read files once for all hosts, and again when they have changed."""
+    known = HostKeys()
+    lines = (line for file, *_ in files for line in _lines(file))
+    known._entries = [entry for line in lines if (entry := _parsed(line)) is not None]
+    return known
 
 
 def enrol(shown: HostKeysShown) -> None:
     """Write a host's keys into its known_hosts file, in place of what it showed before."""
-    path = shown.file
+    path = shown.file.resolve()  # what it links to, not the link
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    kept = [line for line in lines if not _names(line, shown.entry)]
+    kept = [line for line in _lines(path) if not _names(line, shown.entry)]
     for key in shown.keys:
         kept.append(f"{shown.entry} {key.get_name()} {key.get_base64()}")
     beside = path.with_name(f".{path.name}.nodeproof")
-    with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        file.write("\n".join(kept) + "\n")
+    with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        file.write(("\n".join(kept) + "\n").encode(errors="surrogateescape"))
     beside.replace(path)
 
 
@@ -104,10 +126,8 @@ def _key(host: str, address: str, port: int, kind: str) -> PKey | None:
         transport.close()
 
 
-def _known(file: Path, entry: str, keys: Iterable[PKey]) -> Known:
-    if not file.exists():
-        return Known.NEW
-    known = HostKeys(str(file)).lookup(entry)
+def _known(files: Iterable[Path], entry: str, keys: Iterable[PKey]) -> Known:
+    known = read(files).lookup(entry)
     if not known:
         return Known.NEW
     shown = {key.get_name(): key for key in keys}
@@ -115,13 +135,25 @@ def _known(file: Path, entry: str, keys: Iterable[PKey]) -> Known:
     return Known.SAME if same and all(same) else Known.CHANGED
 
 
+def _lines(file: Path) -> list[str]:
+    if not file.exists():
+        return []
+    text = file.read_text(encoding="utf-8", errors="surrogateescape")
+    return text.removesuffix("\n").split("\n") if text else []
+
+
+def _parsed(line: str) -> HostKeyEntry | None:
+    if line.startswith(("#", "@")):  # a comment, or @revoked and @cert-authority
+        return None
+    try:
+        return HostKeyEntry.from_line(line)
+    except (SSHException, InvalidHostKey, ValueError):
+        return None
+
+
 def _names(line: str, entry: str) -> bool:
     """Tell whether a known_hosts line is about a host, hashed names included."""
-    parsed = None
-    try:
-        parsed = HostKeyEntry.from_line(line)
-    except SSHException:
-        return False
+    parsed = _parsed(line)
     if parsed is None or parsed.hostnames is None:
         return False
     return any(

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from pyinfra.api import deploy
+from pyinfra import host
+from pyinfra.api import DeployError, deploy
 
 from nodeproof.catalog.distributions import Distribution
 from nodeproof.facts.node import NodeFacts
+from nodeproof.layers.system.facts import LoginKeys, bare_key
 from nodeproof.layers.system.settings import OtherAdmins, Settings, Sudo
 from nodeproof.operations import files, packages, system, systemd, users
 
+NO_LOGIN = ("/nologin", "/false")
 SOURCES = "/etc/chrony/sources.d/nodeproof.sources"
 
 
 @deploy("system")
 def deploy_layer(settings: Settings, node: NodeFacts, distribution: Distribution) -> None:
     """Install packages, set the clock and the name, then accounts and administrators."""
+    _keep_a_way_in(settings, node)
     wanted = [
         *distribution.packages["accounts"],
         *distribution.packages["time"],
@@ -37,8 +41,27 @@ def deploy_layer(settings: Settings, node: NodeFacts, distribution: Distribution
             shell=user.shell,
             groups=[*admin, *user.groups],
         )
-        users.authorized_keys(name=f"Set the SSH keys of {name}", account=name, keys=user.keys)
+        if user.keys is not None:
+            users.authorized_keys(name=f"Set the SSH keys of {name}", account=name, keys=user.keys)
     _administrators(settings, node, distribution)
+
+
+def _keep_a_way_in(settings: Settings, node: NodeFacts) -> None:
+    """Refuse settings under which the user we connect as could not come back."""
+    user = settings.users.get(node.login_user)
+    if user is None:
+        return
+    where = f"{host.name}: system.users.{node.login_user}"
+    if not user.present:
+        raise DeployError(f"{where}.present is false, but that is who connects")
+    if user.shell.endswith(NO_LOGIN):
+        raise DeployError(f"{where}.shell is {user.shell}, but that is who connects")
+    now: frozenset[str] = host.get_fact(LoginKeys, account=node.login_user)
+    if user.keys is not None and now and not now & {bare_key(key) for key in user.keys}:
+        raise DeployError(
+            f"{where}.keys has none of the keys that let this user in now, and that is who "
+            "connects; add yours, or leave keys out to leave them alone"
+        )
 
 
 def _time(settings: Settings, distribution: Distribution) -> None:

@@ -36,7 +36,9 @@ class User(LayerSettings):
     """One account."""
 
     present: bool = setting(True, "whether the account exists; its home is never removed")
-    keys: list[PublicKey] = setting([], "the only SSH keys that may log in as this user")
+    keys: list[PublicKey] | None = setting(
+        None, "the only SSH keys that may log in as this user; none leaves them alone"
+    )
     sudo: Sudo = setting(Sudo.NO, "how the user becomes root", strict=False)
     shell: AbsolutePath = setting("/bin/bash", "login shell")
     groups: list[GroupName] = setting([], "groups besides its own, made where they are missing")
