@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import os
 import time
 from collections.abc import Iterator
 
@@ -44,12 +46,30 @@ def node1(copied: Project) -> Project:
     return copied
 
 
+def with_another_key(known_hosts: str) -> str:
+    """Return known_hosts as a machine that is gone would have left it."""
+    key = b"\0\0\0\x0bssh-ed25519\0\0\0\x20" + os.urandom(32)  # RFC 8709
+    return f"{known_hosts.split()[0]} ssh-ed25519 {base64.b64encode(key).decode()}\n"
+
+
 def test_node_is_refused_until_its_key_is_trusted(node1: Project) -> None:
     refused = node1.nodeproof("inspect")
     assert refused.code == 3
     assert "its host key is not known" in refused.out + refused.err
     assert "1 enrolled" in node1.nodeproof("trust", "--yes").err
     assert "0 enrolled" in node1.nodeproof("trust", "--yes").err
+    assert node1.nodeproof("inspect", "--json").node(NODE)["status"] == "ok"
+
+
+def test_new_machine_on_an_old_address_needs_replace(node1: Project) -> None:
+    known_hosts = node1.folder / ".vagrant" / "known_hosts"
+    known_hosts.write_text(with_another_key(known_hosts.read_text()))
+    refused = node1.nodeproof("inspect")
+    assert refused.code == 3
+    assert "its host key has CHANGED" in refused.out + refused.err
+    refused = node1.nodeproof("trust", "--yes")
+    assert (refused.code, "0 enrolled" in refused.err) == (3, True)
+    assert "1 enrolled" in node1.nodeproof("trust", "--yes", "--replace").err
     assert node1.nodeproof("inspect", "--json").node(NODE)["status"] == "ok"
 
 

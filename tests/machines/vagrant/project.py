@@ -6,8 +6,10 @@ import os
 import shutil
 import subprocess
 import time
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tests.support import Done, nodeproof
 
@@ -66,7 +68,8 @@ class Project:
         """Run a command of nodeproof on the inventory, from a folder that is not the project's."""
         started = time.monotonic()
         done = nodeproof(verb, self.inventory, *options, env=self.environment(**more))
-        say(f"nodeproof {verb} {' '.join(options)}", started, done.err)
+        counted = [f"{node['name']}: {_counts(node)}" for node in _nodes(done) if _counts(node)]
+        say(f"nodeproof {verb} {' '.join(options)}", started, "\n".join([done.err, *counted]))
         return done
 
 
@@ -84,3 +87,13 @@ def say(what: str, started: float, output: str = "") -> None:
     print(f"\n{what}: {time.monotonic() - started:.1f} s")  # noqa: T201
     for line in output.splitlines()[-6:]:
         print(f"    {line}")  # noqa: T201
+
+
+def _nodes(done: Done) -> list[dict[str, Any]]:
+    return list(done.json["nodes"]) if done.out.startswith("{") else []
+
+
+def _counts(node: dict[str, Any]) -> str:
+    words = [change["status"] for change in node["changes"]]
+    words += [check["verdict"] for check in node["checks"]]
+    return ", ".join(f"{count} {word}" for word, count in Counter(words).items())
