@@ -92,7 +92,8 @@ def _read(files: tuple[tuple[Path, int, int], ...]) -> HostKeys:
     """Read files once for all hosts, and again when they have changed."""
     known = HostKeys()
     lines = (line for file, *_ in files for line in _lines(file))
-    known._entries = [entry for line in lines if (entry := _parsed(line)) is not None]
+    entries = [entry for line in lines if (entry := _parsed(line)) is not None]
+    known._entries = entries  # type: ignore[attr-defined] # add() goes through all, each time
     return known
 
 

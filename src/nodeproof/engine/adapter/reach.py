@@ -21,6 +21,11 @@ _REASONS = (
         "it refuses our key or password",
         "check ssh_user and ssh_key in the inventory, or load the key into your ssh-agent",
     ),
+    (
+        "No authentication methods",
+        "there is no key to log in with",
+        "set ssh_key in the inventory, or load a key into your ssh-agent",
+    ),
     ("Could not resolve", "its name cannot be resolved", "check ssh_hostname in the inventory"),
     (
         "protocol banner",
