@@ -117,6 +117,7 @@ class Running:
             env=environment(),
         )
         self.lines: list[str] = []
+        self._ended = False
         self._news = threading.Condition()
         threading.Thread(target=self._read, daemon=True).start()
 
@@ -124,7 +125,7 @@ class Running:
         """Wait until a progress line holds `text`; fails when the command ends before."""
 
         def seen() -> bool:
-            return any(text in line for line in self.lines) or self.process.poll() is not None
+            return any(text in line for line in self.lines) or self._ended
 
         with self._news:
             self._news.wait_for(seen, seconds)
@@ -144,4 +145,5 @@ class Running:
                 self.lines.append(line)
                 self._news.notify_all()
         with self._news:
+            self._ended = True
             self._news.notify_all()
