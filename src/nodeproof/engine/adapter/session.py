@@ -177,7 +177,8 @@ class Session:
         """
         self.state.current_stage = StateStage.Execute
         failed = ""
-        for op, plan in zip(list(self.host.op_hash_order), foreseen, strict=True):
+        order = list(self.host.op_hash_order)
+        for at, (op, plan) in enumerate(zip(order, foreseen, strict=True)):
             if failed:
                 yield Change(
                     layer=plan.layer, name=plan.name, status=ChangeStatus.SKIPPED, reason=failed
@@ -185,18 +186,23 @@ class Session:
                 continue
             if plan.commands:
                 begin(plan)
+            # Facts outlive operations that change nothing, so those up to the next change are
+            # read together; what lies beyond it would be read in vain.
+            end = next(
+                (n for n, one in enumerate(foreseen) if n >= at and one.commands), len(order)
+            )
             with self._context():
-                change = self._run_one(op, plan)
+                change = self._run_one(op, plan, order[at : end + 1])
             if change.status is ChangeStatus.FAILED:
                 failed = f"an earlier change failed: {change.name}"
             yield change
 
-    def _run_one(self, op: str, plan: Planned) -> Change:
+    def _run_one(self, op: str, plan: Planned, together: list[str]) -> Change:
         started = time.monotonic()
         self.state.is_executing = True
         error = ""
         try:
-            self._warm(op)
+            self._warm(op, together)
             success = run_host_op(self.state, self.host, op)
         except Exception as problem:  # what was changed before must not be lost from the record
             success, error = False, said(problem).removeprefix(f"{self.host.name}: ")
@@ -237,12 +243,10 @@ class Session:
             return error
         return "; ".join(line.strip() for line in lines[-3:] if line.strip()) or last or "failed"
 
-    def _warm(self, op: str) -> None:
-        """Read the facts that the operation needs, and at once those of all after it."""
-        order = list(self.host.op_hash_order)
-        rest = order[order.index(op) :]
+    def _warm(self, op: str, together: list[str]) -> None:
+        """Read the facts that the operation needs, and at once those of some after it."""
         while True:
-            missing = [name for name in rest if not self._can_evaluate(name)]
+            missing = [name for name in together if not self._can_evaluate(name)]
             if op not in missing:
                 return
             self._reading(self.cache.fetch)
