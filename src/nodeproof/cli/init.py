@@ -24,9 +24,12 @@ def init(folder: Path) -> None:
         )
     for name in SCAFFOLD:
         path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        source = shipped("templates", "init", name.removeprefix("."))
-        path.write_text(source.read_text(encoding="utf-8"), encoding="utf-8")
+        text = shipped("templates", "init", name.removeprefix(".")).read_text(encoding="utf-8")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise UsageError(f"{path}: cannot be written: {error.strerror}") from error
         click.echo(str(path))
     where = folder / "inventory.py"
     click.echo(

@@ -72,7 +72,7 @@ class Commands(click.Group):
             if error.hint:
                 click.echo(f"  → {error.hint}", err=True)
             ctx.exit(error.exit_code)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, click.Abort):  # Abort: at a question of ours
             click.echo("nodeproof: interrupted", err=True)
             ctx.exit(Exit.INTERRUPTED)
 

@@ -17,6 +17,7 @@ class Password:
 
     def __init__(self) -> None:
         self._answer: str | None = None
+        self._refused = False
         self._lock = RLock()
         self.quiet: Callable[[], AbstractContextManager[None]] = nullcontext
         """Stops whatever draws on the terminal while we ask."""
@@ -28,12 +29,18 @@ class Password:
     def __call__(self, host: str) -> str:
         """Return the password; raises UnreachableError when there is nobody to ask."""
         with self._lock:
+            if self._refused:
+                raise UnreachableError(f"{host or 'sudo'}: no sudo password was given")
             if self._answer is None:
                 if not sys.stdin.isatty():
                     raise UnreachableError(
                         f"{host or 'sudo'}: sudo wants a password; no terminal to ask on",
                         hint="run it on a terminal, or let the user become root without a password",
                     )
-                with self.quiet():
-                    self._answer = getpass("sudo password: ")
+                try:
+                    with self.quiet():
+                        self._answer = getpass("sudo password: ")
+                except EOFError:
+                    self._refused = True
+                    return self(host)
             return self._answer

@@ -18,12 +18,24 @@ def each(hosts: Sequence[Host], function: Callable[[Host], T]) -> tuple[list[T],
 
     After Ctrl-C the results are those that were there already.
     """
-    pool = Pool(AT_ONCE)
-    jobs = [pool.spawn(function, host) for host in hosts]
+    pool, results = Pool(AT_ONCE), dict[int, T]()
+    jobs: list[gevent.Greenlet] = []
+    waiting = gevent.getcurrent()
+
+    def one(position: int, host: Host) -> None:
+        try:
+            results[position] = function(host)
+        except KeyboardInterrupt as ctrl_c:  # typed at a question that this host asked
+            gevent.kill(waiting, ctrl_c)
+
     try:
+        for position, host in enumerate(hosts):
+            jobs.append(pool.spawn(one, position, host))
         gevent.joinall(jobs)
+        interrupted = False
     except KeyboardInterrupt:
-        done = [job.value for job in jobs if job.ready() and job.successful()]
         gevent.killall(jobs, block=False)
-        return done, True
-    return [job.get() for job in jobs], False
+        interrupted = True
+    for job in jobs if not interrupted else ():
+        job.get()  # a mistake of ours is not kept quiet
+    return [results[position] for position in sorted(results)], interrupted
