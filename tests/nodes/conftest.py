@@ -12,7 +12,13 @@ PREINSTALL = ("rsync", "tzdata")
 """Installed when the root is built: the tests are about nodeproof, not about dpkg's speed."""
 
 
-@pytest.fixture(scope="session", params=["debian-12", "debian-13"])
+DISTRIBUTIONS = [
+    pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in ("debian-12", "debian-13")
+]
+"""A distribution's tests share its nodes, so one worker runs them all."""
+
+
+@pytest.fixture(scope="session", params=DISTRIBUTIONS)
 def pair(request: pytest.FixtureRequest) -> Iterator[list[ContainerNode]]:
     """Two running nodes of one distribution."""
     short = request.param.replace("debian-", "d")

@@ -15,7 +15,7 @@ import pytest
 from nodeproof.lab import ContainerNode
 from tests.support import Running, command, connection, environment, nodeproof, write_inventory
 
-pytestmark = pytest.mark.nodes
+pytestmark = [pytest.mark.nodes, pytest.mark.xdist_group("faults")]
 
 SITE = {"system": {"packages": ["rsync"], "users": {"alice": {}}}, "ssh": {}}
 
