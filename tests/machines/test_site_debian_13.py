@@ -1,11 +1,11 @@
-"""The whole story on Debian 13."""
+"""The story on Debian 13, with every interruption."""
 
 import pytest
 
-from tests.machines.story import Story
+from tests.machines.story import Interrupted, Story
 
 pytestmark = pytest.mark.machines
 
 
-class TestDebian13(Story):
+class TestDebian13(Story, Interrupted):
     distribution = "debian-13"
