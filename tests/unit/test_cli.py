@@ -138,8 +138,8 @@ def test_help_is_quick(module: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("aply", "x"), "no command 'aply'; did you mean apply?"),
-        (("settngs",), "did you mean settings?"),
+        (("apli", "x"), "no command 'apli'; did you mean apply?"),
+        (("settinks",), "did you mean settings?"),
         (("xyz",), "no command 'xyz'"),
         (("plan",), "Missing argument 'INVENTORY'"),
         (("plan", "x", "--diif"), "--diff"),
