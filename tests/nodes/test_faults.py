@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pty
 import select
@@ -192,7 +193,7 @@ def test_a_failed_change_stops_that_node_and_says_why(
     assert node["status"] == "failed"
     assert "no-such-package-anywhere" in node["reason"]
     assert {c["status"] for c in node["changes"][1:]} == {"skipped"}
-    assert done.node(trixie[1].name)["status"] == "ok"
+    assert done.node(trixie[1].name)["status"] in ("ok", "changed")
 
 
 def test_killed_controller_converges(inventory: Path, trixie: list[ContainerNode]) -> None:
@@ -275,6 +276,15 @@ def _keys(node: ContainerNode) -> list[str]:
     return node.ssh("cat ~/.ssh/authorized_keys").stdout.splitlines()
 
 
+def _command_lines() -> str:
+    """Return the arguments of every process here."""
+    lines = []
+    for process in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):  # it has ended since
+            lines.append(process.read_text(errors="replace"))
+    return "\n".join(lines)
+
+
 def _on_terminal(argv: list[str], answer: str, spy: ContainerNode) -> tuple[str, int, str]:
     """Run a command on a terminal and answer its question; return screen, code, processes seen."""
     pid, terminal = pty.fork()
@@ -297,11 +307,7 @@ def _on_terminal(argv: list[str], answer: str, spy: ContainerNode) -> tuple[str,
             script = "for p in /proc/[0-9]*/cmdline; do tr '\\0' ' ' < $p; echo; done"
             for _ in range(5):
                 seen += spy.ssh(f"sudo sh -c {script!r} 2>/dev/null", check=False).stdout
-                seen += "".join(
-                    Path(f"/proc/{p}/cmdline").read_text(errors="replace")
-                    for p in os.listdir("/proc")
-                    if p.isdigit() and Path(f"/proc/{p}").exists()
-                )
+                seen += _command_lines()
     return screen.decode(errors="replace"), os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), seen
 
 
