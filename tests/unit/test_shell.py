@@ -320,6 +320,8 @@ def test_uploads_and_commands_at_once(shell: Shell, tmp_path: Path) -> None:
 class Node:
     """A user's login on this machine, with a sudo of our making first on PATH."""
 
+    beside = ":/usr/bin:/bin"
+
     def __init__(self, folder: Path, *, passwordless: bool = False) -> None:
         self.folder = folder
         self.seen, self.tries = folder / "seen", folder / "tries"
