@@ -138,8 +138,8 @@ def test_server_has_taken_up_its_files(host: Host, distribution: Distribution) -
     unit = distribution.units["ssh"]
     assert host.run("sshd -t").succeeded, "the configuration on disk is not valid"
     ages = host.check_output(
-        "stat -c %Y /run/sshd.pid; "
-        "stat -c %Y /etc/ssh/sshd_config /etc/ssh/sshd_config.d/*.conf | sort -n | tail -n 1"
+        "stat -c %.9Y /run/sshd.pid; "
+        "stat -c %.9Y /etc/ssh/sshd_config /etc/ssh/sshd_config.d/*.conf | sort -n | tail -n 1"
     )
-    read, written = (int(age) for age in ages.split())
+    read, written = (float(age) for age in ages.split())
     assert written <= read, f"{unit} has not been reloaded since its configuration changed"
