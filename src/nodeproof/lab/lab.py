@@ -89,8 +89,8 @@ class Lab:
         if purge:
             for machine in chosen:
                 shutil.rmtree(machine.folder)
-            if not self.machines():
-                shutil.rmtree(self.folder, ignore_errors=True)
+            if self.folder.exists() and not self.machines():
+                shutil.rmtree(self.folder)
         return [machine.name for machine in running]
 
     def _known_or_made(self, names: Sequence[str], wanted: spec.Spec) -> list[Machine]:
@@ -127,7 +127,8 @@ class Lab:
     def _make(self, new: spec.Spec, peers: dict[str, str]) -> Machine:
         """Make a machine's folder; what an interrupted run left there is removed."""
         folder = self.folder / new.name
-        shutil.rmtree(folder, ignore_errors=True)
+        if folder.exists():
+            shutil.rmtree(folder)
         folder.mkdir(mode=0o700)
         authorized = ssh.make_key(self.key, f"nodeproof-lab-{self.name}")
         ssh.make_key(folder / "host_key", new.name)
