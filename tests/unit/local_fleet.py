@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
+import shlex
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,20 +20,32 @@ from nodeproof.engine.adapter.connector import NodeLocalConnector
 from nodeproof.engine.adapter.facts import FactCache
 from nodeproof.engine.adapter.inventory import Fleet
 from nodeproof.engine.adapter.session import Session
-from nodeproof.engine.adapter.shell import Shell
+from nodeproof.engine.adapter.shell import Shell, Streams
 from nodeproof.engine.result import Change, Command, Node, Result
 from nodeproof.engine.run import Options
 from nodeproof.layers import LAYER_NAMES
 from nodeproof.settings.site import validate
 
 Deploy = Callable[[], object]
+JOURNALS = Path(tempfile.mkdtemp(prefix="nodeproof-journals-"))
+atexit.register(shutil.rmtree, JOURNALS)
+
+
+class LocalNode(NodeLocalConnector):
+    """This machine with a journal of its own, as if it were a machine of its own."""
+
+    def _start(self, command: str) -> Streams:
+        home = shlex.quote(str(JOURNALS / self.host.name))
+        return super()._start(
+            f"export NODEPROOF_HOME={home}/lib NODEPROOF_RUN={home}/run; {command}"
+        )
 
 
 def fleet(*names: str, data: Mapping[str, Any] | None = None) -> Fleet:
     """Return hosts with these names that all are this machine."""
     inventory = Inventory(([(name, dict(data or {})) for name in names], {}))
     for host in inventory:
-        host.connector_cls = NodeLocalConnector
+        host.connector_cls = LocalNode
     settings = validate("test", {name: data or {} for name in names})
     return Fleet("test", inventory, tuple(inventory), settings)
 

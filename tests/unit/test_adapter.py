@@ -25,6 +25,7 @@ from nodeproof.engine.result import Change, ChangeStatus, Command, Node, NodeSta
 from nodeproof.errors import NodeproofError, UnreachableError
 from nodeproof.facts.files import FileState
 from nodeproof.operations import files
+from nodeproof.operations.journal import OpenRun
 from nodeproof.operations.outcome import changes
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, as a node does")
@@ -106,7 +107,7 @@ def test_done_is_what_was_foreseen(tmp_path: Path) -> None:
         node.collect(deploy)
         foreseen = node.foresee()
         assert not (tmp_path / "folder").exists()
-        done = list(node.run(foreseen, ignored))
+        done = list(node.run(foreseen, OpenRun("20260101T000000Z-unit"), ignored))
 
     assert [len(one.commands) for one in foreseen] == [1, 2, 0, 1]
     assert [tuple(one.commands) for one in done] == [one.commands for one in foreseen]
@@ -138,7 +139,7 @@ def test_what_nobody_foresaw_is_flagged(tmp_path: Path) -> None:
     with session() as node:
         node.collect(deploy)
         foreseen = node.foresee()
-        litter, clean = node.run(foreseen, ignored)
+        litter, clean = node.run(foreseen, OpenRun("20260101T000000Z-unit"), ignored)
     assert [len(one.commands) for one in foreseen] == [1, 0]
     assert (litter.foreseen, clean.foreseen) == (True, False)
     assert clean.status is ChangeStatus.CHANGED
@@ -153,7 +154,7 @@ def test_what_was_done_already_is_flagged(tmp_path: Path) -> None:
     (tmp_path / "litter").touch()
     with session() as node:
         node.collect(deploy)
-        _, clean = node.run(node.foresee(), ignored)
+        _, clean = node.run(node.foresee(), OpenRun("20260101T000000Z-unit"), ignored)
     assert (clean.status, clean.foreseen) == (ChangeStatus.UNCHANGED, False)
     assert clean.reason == "an earlier change had already done it"
 
@@ -173,7 +174,7 @@ def test_what_follows_a_change_is_foreseen_with_it(tmp_path: Path, right: bool) 
     with session() as node:
         node.collect(deploy)
         foreseen = node.foresee()
-        done = list(node.run(foreseen, ignored))
+        done = list(node.run(foreseen, OpenRun("20260101T000000Z-unit"), ignored))
     many = [0, 0, 0] if right else [2, 1, 1]
     assert [len(one.commands) for one in foreseen] == many
     assert [len(one.commands) for one in done] == many
@@ -189,7 +190,7 @@ def test_a_failure_skips_the_rest_of_this_host(tmp_path: Path) -> None:
                 write(tmp_path / "last"),
             ]
         )
-        done = list(node.run(node.foresee(), ignored))
+        done = list(node.run(node.foresee(), OpenRun("20260101T000000Z-unit"), ignored))
     assert [one.status.value for one in done] == ["changed", "failed", "skipped"]
     assert "it broke" in done[1].reason
     assert done[2].reason == "an earlier change failed: Break"
@@ -202,7 +203,7 @@ def test_a_refused_file_leaves_the_old_one(tmp_path: Path) -> None:
     check = ["sh", "-c", "echo 'line 1: bad' >&2; exit 1", "sh", "%s"]
     with session() as node:
         node.collect(lambda: write(path, validate=check))
-        (done,) = node.run(node.foresee(), ignored)
+        (done,) = node.run(node.foresee(), OpenRun("20260101T000000Z-unit"), ignored)
     assert done.status is ChangeStatus.FAILED
     assert "line 1: bad" in done.reason
     assert path.read_text() == "old\n"
@@ -212,7 +213,7 @@ def test_a_refused_file_leaves_the_old_one(tmp_path: Path) -> None:
 def test_an_upload_that_fails_says_why(tmp_path: Path) -> None:
     with session() as node:
         node.collect(lambda: write(tmp_path / "missing" / "file"))
-        (done,) = node.run(node.foresee(), ignored)
+        (done,) = node.run(node.foresee(), OpenRun("20260101T000000Z-unit"), ignored)
     assert done.status is ChangeStatus.FAILED
     assert "No such file or directory" in done.reason
 
@@ -234,7 +235,7 @@ def test_one_fact_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     path = str(tmp_path / "file")
     with session() as node:
         node.collect(lambda: [files.absent(name=str(n), path=path) for n in range(5)])
-        done = list(node.run(node.foresee(), ignored))
+        done = list(node.run(node.foresee(), OpenRun("20260101T000000Z-unit"), ignored))
     assert len(traffic.commands) == 1
     assert {one.status for one in done} == {ChangeStatus.UNCHANGED}
 
@@ -244,7 +245,7 @@ def test_facts_are_read_again_after_a_change(tmp_path: Path) -> None:
     with session() as node:
         assert node.fact(FileState, path=path) is None
         node.collect(lambda: write(tmp_path / "file"))
-        list(node.run(node.foresee(), ignored))
+        list(node.run(node.foresee(), OpenRun("20260101T000000Z-unit"), ignored))
         assert node.fact(FileState, path=path).text == "new\n"
 
 
@@ -260,7 +261,7 @@ def test_facts_are_read_together_again_after_a_change(
         node.collect(
             lambda: [write(tmp_path / "wrong"), *(write(tmp_path / str(n)) for n in range(20))]
         )
-        done = list(node.run(node.foresee(), ignored))
+        done = list(node.run(node.foresee(), OpenRun("20260101T000000Z-unit"), ignored))
     assert [one.status.value for one in done] == ["changed", *["unchanged"] * 20]
     assert traffic.rounds == 2
 
@@ -519,7 +520,7 @@ def test_diff_shows_what_changes_in_a_file(tmp_path: Path, monkeypatch: pytest.M
 def test_progress_is_told_in_order(tmp_path: Path) -> None:
     with session() as node:
         node.collect(lambda: [write(tmp_path / str(n)) for n in range(3)])
-        steps = node.run(node.foresee(), ignored)
+        steps = node.run(node.foresee(), OpenRun("20260101T000000Z-unit"), ignored)
         first: Change = next(steps)
         assert first.name == "Write 0"
         assert [entry.name for entry in tmp_path.iterdir()] == ["0"]

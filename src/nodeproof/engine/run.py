@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import secrets
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -15,12 +15,15 @@ from nodeproof import __version__
 from nodeproof.engine.adapter.inventory import Fleet
 from nodeproof.engine.adapter.pool import each
 from nodeproof.engine.adapter.session import Planned, Session
+from nodeproof.engine.journal import close_run, described, notes, open_run, run_id
 from nodeproof.engine.preflight import preflight
 from nodeproof.engine.result import Change, ChangeStatus, Command, Node, NodeStatus, Result
 from nodeproof.engine.site import deploy_layers
 from nodeproof.errors import NodeproofError, RefusedError, UnreachableError, said
+from nodeproof.facts.journal import Journal, JournalData
 from nodeproof.facts.node import Node as NodeFact
 from nodeproof.facts.node import NodeFacts
+from nodeproof.operations.journal import OpenRun
 from nodeproof.settings.site import HostSettings
 
 
@@ -51,11 +54,14 @@ class Options:
         self.ask_password = ask_password
         self.expected = expected
         """Host to plan hash: apply refuses a host whose plan is another one."""
+        self.run = ""
+        self.inventory = ""
 
 
 def run(command: Command, fleet: Fleet, options: Options, watcher: Watcher) -> Result:
     """Run one command on every host of the fleet, in parallel, and return what came of it."""
     started = datetime.now(UTC)
+    options.run, options.inventory = run_id(started), fleet.source
     clock = time.monotonic()
     steps = {Command.INSPECT: _inspect, Command.PLAN: _plan, Command.APPLY: _apply}
     nodes, interrupted = each(
@@ -70,7 +76,7 @@ def run(command: Command, fleet: Fleet, options: Options, watcher: Watcher) -> R
     order = {name: position for position, name in enumerate(fleet.names)}
     return Result(
         command=command,
-        run=run_id(started),
+        run=options.run,
         version=__version__,
         inventory=fleet.source,
         started=started.isoformat(timespec="seconds"),
@@ -78,11 +84,6 @@ def run(command: Command, fleet: Fleet, options: Options, watcher: Watcher) -> R
         nodes=sorted(nodes, key=lambda node: order[node.name]),
         interrupted=interrupted,
     )
-
-
-def run_id(started: datetime) -> str:
-    """Return a new run's id; sorts by time."""
-    return f"{started:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
 
 
 class _Work:
@@ -96,12 +97,31 @@ class _Work:
         self.options = options
         self.watcher = watcher
         self.name = session.host.name
+        self.journal = JournalData()
+        self.notes: list[str] = []
 
     def facts(self) -> NodeFacts:
-        """Read what the machine is."""
+        """Read what the machine is, and what its journal says."""
         self.watcher.node(self.name, "inspecting")
-        facts: NodeFacts = self.session.fact(NodeFact)
+        facts: NodeFacts
+        facts, self.journal = self.session.facts(NodeFact, Journal)
         return facts
+
+    def open_run(self) -> tuple[OpenRun, bool]:
+        """Open this run on the node; what was found open there is settled and noted.
+
+        Also tells whether the node was changed since its journal was read.
+        """
+        told = described(
+            inventory=self.options.inventory,
+            layers=" ".join(self.options.layers),
+            settings=self.settings.digest(),
+        )
+        run = OpenRun(self.options.run, told)
+        self.notes, last = open_run(
+            self.session, run, lambda doing: self.watcher.node(self.name, doing)
+        )
+        return run, bool(self.notes) or last != self.journal.last
 
     def begin(self, change: Planned) -> None:
         """Say that a change has begun."""
@@ -176,6 +196,7 @@ def _plan(work: _Work) -> Node:
         facts=facts.model_dump(mode="json"),
         plan_hash=digest,
         changes=changes,
+        notes=notes(work.journal),
     )
 
 
@@ -188,21 +209,24 @@ def _forecast(one: Planned) -> Change:
 
 def _apply(work: _Work) -> Node:
     facts, planned, digest = work.foresee()
-    expected = work.options.expected
-    if expected is not None and expected.get(work.name) != digest:
-        raise RefusedError(
-            f"{work.name}: the node or the settings changed since the plan was made",
-            hint="make a new plan and read it",
-        )
-    changes: list[Change] = []
-    if any(one.commands for one in planned):
-        for change in work.session.run(planned, work.begin):
-            changes.append(change)
-            work.watcher.change(work.name, change)
-    else:
-        changes = [_forecast(one) for one in planned]
+    run, failed, changes = None, None, [_forecast(one) for one in planned]
+    try:
+        if work.journal.open_ends or any(one.commands for one in planned):
+            run, moved = work.open_run()
+            if moved:
+                work.session.forget()
+                facts, planned, digest = work.foresee()
+        _refuse_another_plan(work, digest)
+        if run is not None:
+            changes = []
+            for change in work.session.run(planned, run, work.begin):
+                changes.append(change)
+                work.watcher.change(work.name, change)
+        failed = next((one for one in changes if one.status is ChangeStatus.FAILED), None)
+    finally:
+        if run is not None:
+            _close(work, run, failed)
     statuses = {change.status for change in changes}
-    failed = next((change for change in changes if change.status is ChangeStatus.FAILED), None)
     status = NodeStatus.CHANGED if ChangeStatus.CHANGED in statuses else NodeStatus.OK
     reason = ""
     if failed is not None:
@@ -217,4 +241,20 @@ def _apply(work: _Work) -> Node:
         plan_hash=digest,
         changes=changes,
         hint="apply again: it goes on where it stopped" if failed else "",
+        notes=work.notes,
     )
+
+
+def _refuse_another_plan(work: _Work, digest: str) -> None:
+    expected = work.options.expected
+    if expected is not None and expected.get(work.name) != digest:
+        raise RefusedError(
+            f"{work.name}: the node or the settings changed since the plan was made",
+            hint="make a new plan and read it",
+        )
+
+
+def _close(work: _Work, run: OpenRun, failed: Change | None) -> None:
+    """Close the run on the node; one that cannot be reached finds it interrupted later."""
+    with suppress(UnreachableError):
+        close_run(work.session, run, "failed" if failed else "ok")

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Generator
 
 from pyinfra import host
-from pyinfra.api import QuoteString, StringCommand, operation
+from pyinfra.api import QuoteString, operation
 
 from nodeproof.facts.files import FileState
 from nodeproof.facts.node import Node
+from nodeproof.operations import journal
+from nodeproof.operations.journal import Change, Item, Kind
 
 ZONES = "/usr/share/zoneinfo"
 
 
 @operation()
-def hostname(hostname: str) -> Generator[StringCommand]:
+def hostname(hostname: str) -> Generator[Change]:
     """
     Set the host name, live and for the next boot.
 
@@ -32,11 +34,17 @@ def hostname(hostname: str) -> Generator[StringCommand]:
     if stored is not None and stored.text.strip() == hostname == now:
         host.noop(f"the host name is {hostname}")
         return
-    yield StringCommand("hostnamectl", "set-hostname", "--", QuoteString(hostname))
+    yield Change(
+        "hostnamectl",
+        "set-hostname",
+        "--",
+        QuoteString(hostname),
+        touches=[journal.file("/etc/hostname"), Item(Kind.SYSCTL, "kernel.hostname")],
+    )
 
 
 @operation()
-def timezone(zone: str) -> Generator[StringCommand]:
+def timezone(zone: str) -> Generator[Change]:
     """
     Set the time zone.
 
@@ -54,7 +62,7 @@ def timezone(zone: str) -> Generator[StringCommand]:
     if link is not None and link.kind == "link" and link.text in (target, f"..{target}"):
         host.noop(f"the time zone is {zone}")
         return
-    yield StringCommand(
+    yield Change(
         "test",
         "-f",
         QuoteString(target),
@@ -63,4 +71,5 @@ def timezone(zone: str) -> Generator[StringCommand]:
         "-sfn",
         QuoteString(target),
         "/etc/localtime",
+        touches=[journal.file("/etc/localtime")],
     )
