@@ -14,7 +14,6 @@ begin() {
         echo "busy${TAB}$other${TAB}$(field "$RUNS/$other/meta" who)${TAB}$(field "$RUNS/$other/meta" began)${TAB}$(owner_alive && echo alive)"
         exit $BUSY
     fi
-    rm -f -- "$RUN_DIR".*
     settle "$1"
     printf 'last\t%s\n' "$(newest "$1")"
     [ -d "$RUNS/$1" ] && return 0 # another layer of the same plain run
