@@ -9,7 +9,7 @@ from pathlib import Path
 
 import gevent
 import pytest
-from local_fleet import Traffic, fleet, run, session
+from local_fleet import Traffic, fleet, planned, run, session
 from pyinfra import host
 from pyinfra.api import (
     DeployError,
@@ -21,6 +21,7 @@ from pyinfra.api import (
 )
 from pyinfra.api.hiddenvalue import HiddenValue
 
+from nodeproof.engine import run as engine
 from nodeproof.engine.result import Change, ChangeStatus, Command, Node, NodeStatus, Result
 from nodeproof.errors import NodeproofError, UnreachableError
 from nodeproof.facts.files import FileState
@@ -448,15 +449,15 @@ def test_a_plan_is_applied_as_it_was_or_not_at_all(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "file"
-    expected = {"a": hash_of(monkeypatch, lambda _: write(path))}
+    agreed = planned(fleet("a"), lambda _: write(path), monkeypatch)
     path.write_text("somebody was here\n")
-    (moved,) = run(Command.APPLY, fleet("a"), lambda _: write(path), monkeypatch, expected).nodes
+    (moved,) = run(Command.APPLY, fleet("a"), lambda _: write(path), monkeypatch, agreed).nodes
     assert moved.status is NodeStatus.REFUSED
-    assert "changed since the plan" in moved.reason
+    assert moved.reason == f"the node moved since the plan was made: {path} appeared"
     assert path.read_text() == "somebody was here\n"
 
     path.unlink()
-    (same,) = run(Command.APPLY, fleet("a"), lambda _: write(path), monkeypatch, expected).nodes
+    (same,) = run(Command.APPLY, fleet("a"), lambda _: write(path), monkeypatch, agreed).nodes
     assert same.status is NodeStatus.CHANGED
     assert path.read_text() == "new\n"
 
@@ -464,10 +465,28 @@ def test_a_plan_is_applied_as_it_was_or_not_at_all(
 def test_a_node_that_the_plan_does_not_name_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    agreed = planned(fleet("a"), lambda _: write(tmp_path / "x"), monkeypatch)
     (node,) = run(
-        Command.APPLY, fleet("b"), lambda _: write(tmp_path / "x"), monkeypatch, {"a": "0" * 64}
+        Command.APPLY, fleet("b"), lambda _: write(tmp_path / "x"), monkeypatch, agreed
     ).nodes
-    assert node.status is NodeStatus.REFUSED
+    assert (node.status, node.reason) == (NodeStatus.REFUSED, "it is not in the plan")
+
+
+def test_what_a_plan_rests_on_costs_no_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Everything in the fingerprint was read anyway, for the changes themselves."""
+
+    def deploy(name: str) -> None:
+        write(tmp_path / "one")
+        files.absent(name="Remove", path=str(tmp_path / "two"))
+
+    (with_digests,) = run(Command.PLAN, fleet("a"), deploy, monkeypatch).nodes
+    agreed = planned(fleet("a"), deploy, monkeypatch)
+    monkeypatch.setattr(engine, "fingerprint", lambda *_: agreed["a"])
+    (without,) = run(Command.PLAN, fleet("a"), deploy, monkeypatch).nodes
+    assert with_digests.round_trips == without.round_trips == 3  # the machine, and two paths
+    assert {name.split()[0] for name in agreed["a"].facts} == {"Node", "FileState"}
 
 
 # What must not be shown

@@ -265,12 +265,13 @@ def test_a_saved_plan_is_applied_or_refused(
     local(monkeypatch, write(tmp_path / "file"))
     plan = str(tmp_path / "site.plan.json")
     assert invoke("plan", "x", "--out", plan).exit_code == Exit.DONE
-    assert planfile.load(plan).hashes.keys() == {"node1"}
+    assert planfile.load(plan).nodes.keys() == {"node1"}
 
     (tmp_path / "file").write_text("somebody was here\n")
     moved = invoke("apply", plan)
     assert moved.exit_code == Exit.REFUSED
-    assert "changed since the plan was made" in moved.output
+    said = " ".join(moved.output.split())
+    assert f"moved since the plan was made: {tmp_path / 'file'} appeared" in said
     assert (tmp_path / "file").read_text() == "somebody was here\n"
 
     (tmp_path / "file").unlink()

@@ -40,8 +40,8 @@ def plan(
         options = Options(layers=selection.layers, ask_password=password)
         result = run(Command.PLAN, fleet, options, watcher)
     if out is not None:
-        saved = planfile.save(out, result, selection.layers)
+        saved = planfile.save(out, result, selection.layers, options.planned)
         click.echo(
-            f"plan for {len(saved.hashes)} nodes: {out}; apply it: nodeproof apply {out}", err=True
+            f"plan for {len(saved.nodes)} nodes: {out}; apply it: nodeproof apply {out}", err=True
         )
     finish(result, as_json=as_json, detailed=detailed_exitcode, verbose=verbose, diff=diff)

@@ -92,7 +92,7 @@ class Node(_Model):
     reason: str = Field("", description="why it is refused, failed or unreachable")
     hint: str = Field("", description="what to do about it")
     facts: dict[str, Any] = Field(default_factory=dict, description="as `inspect` reads them")
-    plan_hash: str = Field("", description="sha256 over settings and foreseen changes")
+    plan_hash: str = Field("", description="sha256 over settings, facts and foreseen changes")
     changes: list[Change] = Field(default_factory=list)
     checks: list[Check] = Field(default_factory=list)
     round_trips: int = 0

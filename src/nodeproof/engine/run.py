@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -15,9 +14,11 @@ from nodeproof import __version__
 from nodeproof.engine.adapter.inventory import Fleet
 from nodeproof.engine.adapter.pool import each
 from nodeproof.engine.adapter.session import Planned, Session
+from nodeproof.engine.fingerprint import Fingerprint, fingerprint
 from nodeproof.engine.preflight import preflight
 from nodeproof.engine.result import Change, ChangeStatus, Command, Node, NodeStatus, Result
 from nodeproof.engine.site import deploy_layers
+from nodeproof.engine.stale import refuse_stale
 from nodeproof.errors import NodeproofError, RefusedError, UnreachableError, said
 from nodeproof.facts.node import Node as NodeFact
 from nodeproof.facts.node import NodeFacts
@@ -45,12 +46,14 @@ class Options:
         *,
         layers: Sequence[str],
         ask_password: Callable[[str], str],
-        expected: dict[str, str] | None = None,
+        agreed: Mapping[str, Fingerprint] | None = None,
     ) -> None:
         self.layers = tuple(layers)
         self.ask_password = ask_password
-        self.expected = expected
-        """Host to plan hash: apply refuses a host whose plan is another one."""
+        self.agreed = agreed
+        """Host to what its plan rests on: apply refuses a host where that is no longer so."""
+        self.planned: dict[str, Fingerprint] = {}
+        """The same of what was planned now."""
 
 
 def run(command: Command, fleet: Fleet, options: Options, watcher: Watcher) -> Result:
@@ -107,8 +110,8 @@ class _Work:
         """Say that a change has begun."""
         self.watcher.node(self.name, f"{change.layer} | {change.name}")
 
-    def foresee(self) -> tuple[NodeFacts, list[Planned], str]:
-        """Return facts, foreseen changes, and the plan's hash; changes nothing."""
+    def foresee(self) -> tuple[NodeFacts, list[Planned], Fingerprint]:
+        """Return facts, foreseen changes, and what they rest on; changes nothing."""
         facts = self.facts()
         distribution = preflight(self.name, facts)
         self.watcher.node(self.name, "planning")
@@ -118,8 +121,9 @@ class _Work:
         except DeployError as error:
             raise RefusedError(str(error)) from error
         planned = self.session.foresee()
-        parts = [self.settings.digest(), *self.options.layers, *(one.digest() for one in planned)]
-        return facts, planned, hashlib.sha256("\n".join(parts).encode()).hexdigest()
+        asked = {name: model for name, model in settings.layers.items() if name in layers}
+        self.options.planned[self.name] = fingerprint(asked, self.session.cache.reads(), planned)
+        return facts, planned, self.options.planned[self.name]
 
 
 def _one(
@@ -167,14 +171,14 @@ def _inspect(work: _Work) -> Node:
 
 
 def _plan(work: _Work) -> Node:
-    facts, planned, digest = work.foresee()
+    facts, planned, found = work.foresee()
     changes = [_forecast(one) for one in planned]
     pending = any(change.status is ChangeStatus.PLANNED for change in changes)
     return Node(
         name=work.name,
         status=NodeStatus.PENDING if pending else NodeStatus.OK,
         facts=facts.model_dump(mode="json"),
-        plan_hash=digest,
+        plan_hash=found.hash,
         changes=changes,
     )
 
@@ -187,13 +191,9 @@ def _forecast(one: Planned) -> Change:
 
 
 def _apply(work: _Work) -> Node:
-    facts, planned, digest = work.foresee()
-    expected = work.options.expected
-    if expected is not None and expected.get(work.name) != digest:
-        raise RefusedError(
-            f"{work.name}: the node or the settings changed since the plan was made",
-            hint="make a new plan and read it",
-        )
+    facts, planned, found = work.foresee()
+    if work.options.agreed is not None:
+        refuse_stale(work.name, work.options.agreed, found)
     changes: list[Change] = []
     if any(one.commands for one in planned):
         for change in work.session.run(planned, work.begin):
@@ -214,7 +214,7 @@ def _apply(work: _Work) -> Node:
         status=status,
         reason=reason,
         facts=facts.model_dump(mode="json"),
-        plan_hash=digest,
+        plan_hash=found.hash,
         changes=changes,
         hint="apply again: it goes on where it stopped" if failed else "",
     )

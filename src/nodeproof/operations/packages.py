@@ -9,6 +9,7 @@ from pyinfra.api import OperationValueError, QuoteString, StringCommand, operati
 
 from nodeproof.catalog.distributions import PackageManager
 from nodeproof.facts.packages import AptPackages, PackagesData
+from nodeproof.uncounted import UncountedCommand
 
 LOCK_WAIT_S = 300
 """How long to wait for another package manager, e.g. one that an interrupted run left working."""
@@ -56,7 +57,7 @@ def present(manager: PackageManager, packages: Sequence[str]) -> Generator[Strin
             host.noop("all packages are installed")
         return
     if not now.lists_fresh:
-        yield _logged(f"{_APT} update")
+        yield UncountedCommand(_logged(f"{_APT} update"))
     # A bare name that apt does not know is a pattern to it: linux-image-6.1 is a hundred packages.
     exact = (QuoteString(f"?exact-name({name})") for name in missing)
     names = (QuoteString(name) for name in missing)

@@ -31,6 +31,7 @@ from nodeproof.engine.adapter.connector import OURS, NodeSSHConnector, RootShell
 from nodeproof.engine.result import Change, ChangeStatus
 from nodeproof.errors import NodeproofError, RefusedError, UnreachableError, said
 from nodeproof.secrets import is_secret
+from nodeproof.uncounted import UncountedCommand
 
 CONNECT_TIMEOUT_S = 10
 DIFF_LIMIT = 400
@@ -57,10 +58,12 @@ class Planned:
     name: str
     commands: tuple[str, ...]
     diff: str
+    counted: tuple[str, ...]
+    """The commands without those that may be needed or not."""
 
     def digest(self) -> str:
         """Return a sha256 over what would be done."""
-        text = "\x00".join((self.layer, self.name, *self.commands, self.diff))
+        text = "\x00".join((self.layer, self.name, *self.counted))
         return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -285,8 +288,10 @@ class Session:
     def _planned(self, op: str, commands: list[Any]) -> Planned:
         layer, _, name = self._name(op).partition(" | ")
         shown = tuple(line for command in commands for line in _shown(command))
+        counts = [one for one in commands if not isinstance(one, UncountedCommand)]
+        counted = tuple(line for command in counts for line in _shown(command))
         diff = "".join(self._diff(command) for command in commands)
-        return Planned(layer, name or layer, shown, diff)
+        return Planned(layer, name or layer, shown, diff, counted)
 
     def _diff(self, command: Any) -> str:
         if not isinstance(command, FileUploadCommand) or is_secret(command.src):
