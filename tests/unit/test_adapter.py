@@ -27,6 +27,7 @@ from nodeproof.errors import NodeproofError, UnreachableError
 from nodeproof.facts.files import FileState
 from nodeproof.operations import files
 from nodeproof.operations.outcome import changes
+from nodeproof.uncounted import UncountedCommand
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, as a node does")
 
@@ -76,6 +77,13 @@ class Odd(FactBase[str]):
 def looks(script: str) -> Generator[StringCommand]:
     host.get_fact(Odd, script=script)
     yield StringCommand("true")
+
+
+@operation()
+def prepared(path: Path, old: bool) -> Generator[StringCommand]:
+    if old:
+        yield UncountedCommand("echo", "fetched")
+    yield StringCommand("touch", "--", QuoteString(str(path)))
 
 
 def write(path: Path, text: str = "new\n", **options: object) -> object:
@@ -487,6 +495,23 @@ def test_what_a_plan_rests_on_costs_no_command(
     (without,) = run(Command.PLAN, fleet("a"), deploy, monkeypatch).nodes
     assert with_digests.round_trips == without.round_trips == 3  # the machine, and two paths
     assert {name.split()[0] for name in agreed["a"].facts} == {"Node", "FileState"}
+
+
+def test_commands_that_may_be_needed_or_not_do_not_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Package lists grow old: the plan says so, and stays true."""
+    path = tmp_path / "file"
+    agreed = planned(fleet("a"), lambda _: prepared(path, old=False, name="P"), monkeypatch)
+    later = planned(fleet("a"), lambda _: prepared(path, old=True, name="P"), monkeypatch)
+    assert later == agreed
+    (node,) = run(
+        Command.APPLY, fleet("a"), lambda _: prepared(path, old=True, name="P"), monkeypatch, agreed
+    ).nodes
+    assert (node.status, node.changes[0].commands) == (
+        NodeStatus.CHANGED,
+        ["echo fetched", f"touch -- {path}"],
+    )
 
 
 # What must not be shown
