@@ -13,6 +13,7 @@ from pyinfra.api.operation import OperationMeta
 from pyinfra.connectors.util import CommandOutput
 from pyinfra.context import ctx_host
 
+from nodeproof.uncounted import UncountedCommand
 from tests import cases
 
 CASES = cases.found("operations")
@@ -86,6 +87,15 @@ def test_operation(path: Path) -> None:
 
 def unchanged(after: str | list[str]) -> str | list[str]:
     return "unchanged" if isinstance(after, str) else ["unchanged"] * len(after)
+
+
+def test_fetching_old_package_lists_does_not_count() -> None:
+    """They grow old while a plan is read; that must not make it stale."""
+    node = Node({"packages.AptPackages": {"lists_fresh": False}})
+    operation = cases.operations()["packages.present"]._inner
+    with ctx_host.use(node):
+        found = list(operation(manager="apt", packages=["chrony"]))
+    assert [isinstance(one, UncountedCommand) for one in found] == [True, False]
 
 
 @pytest.mark.parametrize("path", CASES, ids=cases.named)

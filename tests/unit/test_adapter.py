@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Generator, Iterator
+from hashlib import sha256
 from pathlib import Path
 
 import gevent
@@ -22,7 +23,10 @@ from pyinfra.api import (
 from pyinfra.api.hiddenvalue import HiddenValue
 
 from nodeproof.engine import run as engine
+from nodeproof.engine.canonical import digest
+from nodeproof.engine.fingerprint import SHORT, Fingerprint
 from nodeproof.engine.result import Change, ChangeStatus, Command, Node, NodeStatus, Result
+from nodeproof.engine.stale import what_moved
 from nodeproof.errors import NodeproofError, UnreachableError
 from nodeproof.facts.files import FileState
 from nodeproof.operations import files
@@ -535,6 +539,29 @@ def test_secrets_are_masked_everywhere(tmp_path: Path, monkeypatch: pytest.Monke
     assert (first.diff, second.status) == ("", ChangeStatus.CHANGED)
     assert path.read_text() == "token hunter2\n"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_a_plan_has_no_digest_of_a_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wrong content that became another is replaced as foreseen; a right one that moved is not."""
+    path = tmp_path / "token"
+
+    def deploy(name: str) -> None:
+        write(path, "hunter2\n", secret=True, mode="600")
+
+    def planned_with(content: str) -> Fingerprint:
+        path.write_text(content)
+        path.chmod(0o600)
+        return planned(fleet("a"), deploy, monkeypatch)["a"]
+
+    wrong, right = planned_with("hunter1\n"), planned_with("hunter2\n")
+    assert planned_with("hunter3\n") == wrong
+    assert what_moved(right, wrong) == (
+        'what would be done changed since the plan was made: "Write token | Write token" '
+        "is needed now"
+    )
+    for content in ("hunter1\n", "hunter2\n"):
+        traces = (content.strip(), sha256(content.encode()).hexdigest(), digest(content.encode()))
+        assert not [one for one in traces if one[:SHORT] in right.model_dump_json()]
 
 
 def test_a_secret_that_fails_is_not_shown_either(

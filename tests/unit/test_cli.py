@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import click
@@ -280,7 +281,30 @@ def test_a_saved_plan_is_applied_or_refused(
     assert invoke("apply", plan, "--limit", "node1").exit_code == Exit.USAGE
 
 
-@pytest.mark.parametrize("content", ["{}", "{", '{"schema": "nodeproof/plan/9"}'])
+@pytest.mark.parametrize("moves", [False, True])
+def test_what_moves_between_question_and_answer_is_refused(
+    monkeypatch: pytest.MonkeyPatch, loaded: None, invoke: Invoke, tmp_path: Path, moves: bool
+) -> None:
+    path = tmp_path / "file"
+    local(monkeypatch, write(path))
+    asking = sys.modules["nodeproof.cli.apply"]
+    terminal = SimpleNamespace(stdin=SimpleNamespace(isatty=lambda: True), exit=sys.exit)
+    monkeypatch.setattr(asking, "sys", terminal)
+
+    def confirm(question: str, err: bool) -> bool:
+        if moves:
+            path.write_text("somebody was here\n")
+        return True
+
+    monkeypatch.setattr("click.confirm", confirm)
+    done = invoke("apply", "x")
+    said = " ".join(done.output.split())
+    assert done.exit_code == (Exit.REFUSED if moves else Exit.DONE), said
+    assert (f"the node moved since the plan was made: {path} appeared" in said) is moves
+    assert path.read_text() == ("somebody was here\n" if moves else "new\n")
+
+
+@pytest.mark.parametrize("content", ["{}", "{", '{"schema": "nodeproof/plan/1"}'])
 def test_what_is_not_a_plan_is_2(tmp_path: Path, invoke: Invoke, content: str) -> None:
     path = tmp_path / "x.json"
     path.write_text(content)
