@@ -542,7 +542,7 @@ def test_secrets_are_masked_everywhere(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_a_plan_has_no_digest_of_a_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A wrong content that became another is replaced as foreseen; a right one that moved is not."""
+    """A wrong content that became another is replaced as foreseen; a right one that moved not."""
     path = tmp_path / "token"
 
     def deploy(name: str) -> None:
