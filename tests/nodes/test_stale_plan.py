@@ -75,8 +75,9 @@ MOVES = {
     "a mode changed": (
         "chmod 600 /etc/ssh/sshd_config.d/10-nodeproof.conf",
         "chmod 640 /etc/ssh/sshd_config.d/10-nodeproof.conf",
-        "/etc/ssh/sshd_config.d/10-nodeproof.conf changed (mode); what would be done changed: "
-        '"ssh | Write the sshd drop-in" is no longer needed',
+        "/etc/ssh/sshd_config.d/10-nodeproof.conf changed (mode); the changes differ: "
+        '"ssh | Write the sshd drop-in" is no longer needed, '
+        '"ssh | Reload the OpenSSH server" is no longer needed',
     ),
     "a package installed": (
         PACKAGE,
@@ -97,8 +98,7 @@ MOVES = {
     "a unit": (
         "install -D /dev/null /run/nodeproof/pending/ssh.service",
         "rm /run/nodeproof/pending/ssh.service",
-        "unit ssh.service changed (pending); what would be done changed: "
-        '"ssh | Reload the OpenSSH server" is needed now',
+        "unit ssh.service changed (pending)",
     ),
 }
 

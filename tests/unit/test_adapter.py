@@ -556,8 +556,7 @@ def test_a_plan_has_no_digest_of_a_secret(tmp_path: Path, monkeypatch: pytest.Mo
     wrong, right = planned_with("hunter1\n"), planned_with("hunter2\n")
     assert planned_with("hunter3\n") == wrong
     assert what_moved(right, wrong) == (
-        'what would be done changed since the plan was made: "Write token | Write token" '
-        "is needed now"
+        'the changes differ since the plan was made: "Write token | Write token" is needed now'
     )
     for content in ("hunter1\n", "hunter2\n"):
         traces = (content.strip(), sha256(content.encode()).hexdigest(), digest(content.encode()))

@@ -30,7 +30,7 @@ def plan(
 
 MOVED = "the node moved since the plan was made: "
 SETTINGS = "the settings changed since the plan was made: "
-OTHERS = "what would be done changed since the plan was made: "
+OTHERS = "the changes differ since the plan was made: "
 CASES = {
     "a file's content": (
         plan(a=fact("/etc/x", "1", parts={"mode": "1", "content": "1"})),
@@ -107,7 +107,7 @@ CASES = {
         plan(change("A"), settings={"ssh": {"a": "1"}}, a=fact("unit x")),
         plan(settings={"ssh": {"a": "2"}}, a=fact("unit x", "2")),
         f"{SETTINGS}ssh.a; the node moved: unit x changed; "
-        'what would be done changed: "ssh | A" is no longer needed',
+        'the changes differ: "ssh | A" is no longer needed',
     ),
     "other facts": (
         plan(a=fact("unit x")),

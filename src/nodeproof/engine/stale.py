@@ -28,7 +28,7 @@ def what_moved(then: Fingerprint, now: Fingerprint) -> str:
     found = {
         "the settings changed": _some(list(_settings(then, now)), SHOWN),
         "the node moved": _some(_in_turn(_facts(then.facts, now.facts)), SHOWN),
-        "what would be done changed": _some(list(_changes(then, now)), CHANGES_SHOWN),
+        "the changes differ": _some(list(_changes(then, now)), CHANGES_SHOWN),
     }
     said = [(what, which) for what, which in found.items() if which]
     if not said:  # another version of nodeproof made it
