@@ -7,15 +7,17 @@ import sys
 import click
 
 from nodeproof.cli.finish import finish, show
-from nodeproof.cli.options import Selection, asks_password, json_option, selects
+from nodeproof.cli.options import Selection, asks_password, json_option, reboots, selects
 from nodeproof.cli.password import Password
 from nodeproof.cli.progress import progress
 from nodeproof.engine import planfile
 from nodeproof.engine.adapter.inventory import Fleet, load
 from nodeproof.engine.outcome import exit_code
+from nodeproof.engine.reboot import Order
 from nodeproof.engine.result import Command, NodeStatus, Result
 from nodeproof.engine.run import Options, run
 from nodeproof.errors import Exit, UsageError
+from nodeproof.evidence.reboots import would_reboot
 
 
 @click.command()
@@ -24,9 +26,16 @@ from nodeproof.errors import Exit, UsageError
 @click.option("-y", "--yes", is_flag=True, help="Do not ask; needed where there is no terminal.")
 @click.option("--dry", is_flag=True, help="Only say what would change, as plan does.")
 @click.option("--diff", is_flag=True, help="Show how files change.")
+@reboots
 @json_option
 def apply(
-    selection: Selection, password: Password, yes: bool, dry: bool, diff: bool, as_json: bool
+    selection: Selection,
+    password: Password,
+    yes: bool,
+    dry: bool,
+    diff: bool,
+    as_json: bool,
+    order: Order,
 ) -> None:
     """Make each node what its settings say.
 
@@ -39,23 +48,27 @@ def apply(
         yes = True
     fleet = load(selection.inventory, limit=selection.limit)
     if dry or not yes:
-        planned = _run(Command.PLAN, fleet, selection, password, None)
+        planned = _run(Command.PLAN, fleet, _options(selection, password, order))
         if dry:
             finish(planned, as_json=as_json, diff=diff)
         expected = _agreed(planned, diff)
-    finish(_run(Command.APPLY, fleet, selection, password, expected), as_json=as_json, diff=diff)
+    done = _run(Command.APPLY, fleet, _options(selection, password, order, expected))
+    finish(done, as_json=as_json, diff=diff)
 
 
-def _run(
-    command: Command,
-    fleet: Fleet,
+def _options(
     selection: Selection,
     password: Password,
-    expected: dict[str, str] | None,
-) -> Result:
+    order: Order,
+    expected: dict[str, str] | None = None,
+) -> Options:
+    return Options(layers=selection.layers, ask_password=password, expected=expected, reboot=order)
+
+
+def _run(command: Command, fleet: Fleet, options: Options) -> Result:
     with progress(fleet.names) as watcher:
-        password.quiet = watcher.quiet
-        options = Options(layers=selection.layers, ask_password=password, expected=expected)
+        if isinstance(options.ask_password, Password):
+            options.ask_password.quiet = watcher.quiet
         return run(command, fleet, options, watcher)
 
 
@@ -68,7 +81,8 @@ def _agreed(planned: Result, diff: bool) -> dict[str, str]:
     show(planned, as_json=False, diff=diff)
     if (code := exit_code(planned)) is not Exit.DONE:
         sys.exit(code)
-    if all(node.status is NodeStatus.OK for node in planned.nodes):
+    idle = all(node.status is NodeStatus.OK for node in planned.nodes)
+    if idle and not any(would_reboot(node) for node in planned.nodes):
         sys.exit(Exit.DONE)
     if not click.confirm("Apply?", err=True):
         sys.exit(Exit.DONE)

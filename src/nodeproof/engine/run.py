@@ -7,6 +7,7 @@ import secrets
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Protocol
 
 from pyinfra.api import DeployError
@@ -16,9 +17,12 @@ from nodeproof.engine.adapter.inventory import Fleet
 from nodeproof.engine.adapter.pool import each
 from nodeproof.engine.adapter.session import Planned, Session
 from nodeproof.engine.preflight import preflight
+from nodeproof.engine.reboot import Order, conclude
+from nodeproof.engine.reboot import foresee as foresee_reboot
 from nodeproof.engine.result import Change, ChangeStatus, Command, Node, NodeStatus, Result
 from nodeproof.engine.site import deploy_layers
 from nodeproof.errors import NodeproofError, RefusedError, UnreachableError, said
+from nodeproof.facts.boot import Boot
 from nodeproof.facts.node import Node as NodeFact
 from nodeproof.facts.node import NodeFacts
 from nodeproof.settings.site import HostSettings
@@ -46,11 +50,13 @@ class Options:
         layers: Sequence[str],
         ask_password: Callable[[str], str],
         expected: dict[str, str] | None = None,
+        reboot: Order | None = None,
     ) -> None:
         self.layers = tuple(layers)
         self.ask_password = ask_password
         self.expected = expected
         """Host to plan hash: apply refuses a host whose plan is another one."""
+        self.reboot = reboot or Order()
 
 
 def run(command: Command, fleet: Fleet, options: Options, watcher: Watcher) -> Result:
@@ -97,6 +103,11 @@ class _Work:
         self.watcher = watcher
         self.name = session.host.name
 
+    @property
+    def reboot(self) -> Order:
+        """What is asked about this host's reboot."""
+        return self.options.reboot.on(self.settings.reboot)
+
     def facts(self) -> NodeFacts:
         """Read what the machine is."""
         self.watcher.node(self.name, "inspecting")
@@ -111,6 +122,7 @@ class _Work:
         """Return facts, foreseen changes, and the plan's hash; changes nothing."""
         facts = self.facts()
         distribution = preflight(self.name, facts)
+        self.session.along(Boot)
         self.watcher.node(self.name, "planning")
         settings, layers = self.settings, self.options.layers
         try:
@@ -176,6 +188,7 @@ def _plan(work: _Work) -> Node:
         facts=facts.model_dump(mode="json"),
         plan_hash=digest,
         changes=changes,
+        reboot=foresee_reboot(work.session, work.reboot),
     )
 
 
@@ -209,7 +222,7 @@ def _apply(work: _Work) -> Node:
         lost = failed.reason == "connection lost"
         status = NodeStatus.UNREACHABLE if lost else NodeStatus.FAILED
         reason = f"{failed.layer}: {failed.name}: {failed.reason}"
-    return Node(
+    node = Node(
         name=work.name,
         status=status,
         reason=reason,
@@ -218,3 +231,5 @@ def _apply(work: _Work) -> Node:
         changes=changes,
         hint="apply again: it goes on where it stopped" if failed else "",
     )
+    say = partial(work.watcher.node, work.name)
+    return conclude(work.session, node, work.reboot, say)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from difflib import unified_diff
 from typing import Any, cast
 
+import gevent
 from pyinfra.api import (
     Config,
     FileUploadCommand,
@@ -105,6 +106,22 @@ class Session:
                 raise UnreachableError(f"{self.host.name}: {error}") from error
         self.state.activate_host(self.host)
 
+    @property
+    def remote(self) -> bool:
+        """Whether the node is another machine, and this connection can be made again."""
+        return isinstance(self.host.connector, NodeSSHConnector)
+
+    def reconnect(self, within_s: float) -> None:
+        """Close the connection and make it again; raises UnreachableError, also when it is late."""
+        late = UnreachableError(f"{self.host.name}: no answer within {within_s:.0f} s")
+        try:
+            with gevent.Timeout(within_s, late):
+                self.disconnect()
+                self.cache.forget()
+                self.connect()
+        except OSError as error:  # becoming root, where the node goes down at that moment
+            raise UnreachableError(f"{self.host.name}: {error}") from error
+
     def disconnect(self) -> None:
         """Close the connection."""
         with self._context():
@@ -119,6 +136,23 @@ class Session:
         """Read one fact."""
         with self._context():
             return self._reading(lambda: self.host.get_fact(cls, **arguments))
+
+    def along(self, cls: type, **arguments: Any) -> None:
+        """Have a fact read together with the next ones; `known` and `fact` then cost nothing."""
+        with self._context(), suppress(facts.NeedFact):
+            self.cache.noting(lambda: self.host.get_fact(cls, **arguments))
+
+    def known(self, cls: type, **arguments: Any) -> Any:
+        """Return a fact if it was read already, else None."""
+        return self.cache.known(cls.__name__, **arguments)
+
+    def anew(self, *wanted: type) -> None:
+        """Forget what is known of the node, and read these facts together."""
+        self.cache.forget()
+        for cls in wanted:
+            self.along(cls)
+        with self._context():
+            self._reading(self.cache.fetch)
 
     def execute(self, command: str) -> tuple[int, bytes, bytes]:
         """Run a command and return its exit code, output and error output.
