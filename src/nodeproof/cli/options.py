@@ -70,7 +70,7 @@ def reboots(function: Callable[..., Any]) -> Callable[..., Any]:
     @click.option(
         "--reboot",
         type=click.Choice([when.value for when in When]),
-        help="Reboot at the end.  [default: as the inventory says, which is never]",
+        help="When to reboot at the end; wins over the inventory, which says never by default.",
     )
     @click.option(
         "--reboot-timeout",

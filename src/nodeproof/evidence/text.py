@@ -194,7 +194,7 @@ def _change_details(view: _View, change: Change) -> None:
 def _reboots(view: _View) -> None:
     """Show who was rebooted, and who needs to be, with what is to be known about it."""
     told = alike(view.result.nodes, lambda n: [(s, s) for s in [_said(view, n)] if s])
-    for shared in in_order(told, view.result.nodes):
+    for shared in told:
         first, *rest = shared.item
         view.page.gap()
         style = STYLES[NodeStatus.PENDING if shared.nodes[0].status in _CALM else NodeStatus.FAILED]
