@@ -365,13 +365,23 @@ def test_a_lost_connection_keeps_what_was_changed() -> None:
     assert node.facts == FACTS
 
 
+def test_a_mistake_of_ours_keeps_what_was_changed() -> None:
+    class Broken(Machine):
+        def fact(self, cls: type, **arguments: Any) -> Any:
+            return super().fact(cls, **arguments) if cls is Boot else {}["nothing"]
+
+    node = concluded(Broken(DIRECT), status=NodeStatus.CHANGED)
+    assert (node.status, node.reason) == (NodeStatus.FAILED, "reboot: KeyError: 'nothing'")
+    assert node.facts == FACTS
+
+
 def test_this_machine_is_never_rebooted(monkeypatch: pytest.MonkeyPatch) -> None:
     ran: list[str] = []
     monkeypatch.setattr(Session, "execute", lambda self, command: ran.append(command))
     monkeypatch.setattr(Order, "on", lambda self, inventory: ALWAYS)
     (node,) = run(Command.APPLY, fleet("node1"), lambda name: None, monkeypatch).nodes
     assert node.status is NodeStatus.REFUSED
-    assert "nodeproof runs on this machine" in node.reason
+    assert "it is not reached over SSH" in node.reason
     assert ran == []
 
 

@@ -10,7 +10,7 @@ from nodeproof.engine.adapter.session import Session
 from nodeproof.engine.bootable import examine
 from nodeproof.engine.oneshot import arrange, settle
 from nodeproof.engine.result import Node, NodeStatus, Reboot
-from nodeproof.errors import NodeproofError, RefusedError, UnreachableError
+from nodeproof.errors import NodeproofError, RefusedError, UnreachableError, said
 from nodeproof.facts.boot import Boot, BootData
 from nodeproof.facts.bootable import Bootable
 from nodeproof.facts.node import NodeFacts
@@ -70,9 +70,8 @@ def conclude(session: Session, node: Node, order: Order, say: Say) -> Node:
             trial.refuse_elsewhere(NodeFacts.model_validate(node.facts))
             trial.run()
             update = {"status": NodeStatus.CHANGED}
-    except NodeproofError as error:
-        reason = error.message.removeprefix(f"{node.name}: ")
-        update = {"status": _status(error), "reason": f"reboot: {reason}", "hint": error.hint or ""}
+    except Exception as error:  # what was changed before must not be lost from the record
+        update = _failed(node.name, error)
     told = trial.told
     if told and (told.done or update):
         told = told.model_copy(update={"duration_s": round(time.monotonic() - clock, 3)})
@@ -91,10 +90,15 @@ def _told(boot: BootData, order: Order) -> Reboot | None:
     )
 
 
-def _status(error: NodeproofError) -> NodeStatus:
+def _failed(name: str, error: Exception) -> dict[str, object]:
+    status = NodeStatus.FAILED
     if isinstance(error, RefusedError):
-        return NodeStatus.REFUSED
-    return NodeStatus.UNREACHABLE if isinstance(error, UnreachableError) else NodeStatus.FAILED
+        status = NodeStatus.REFUSED
+    elif isinstance(error, UnreachableError):
+        status = NodeStatus.UNREACHABLE
+    hint = error.hint if isinstance(error, NodeproofError) else None
+    reason = f"reboot: {said(error).removeprefix(f'{name}: ')}"
+    return {"status": status, "reason": reason, "hint": hint or ""}
 
 
 class _Reboot:
@@ -125,7 +129,8 @@ class _Reboot:
         """Raise RefusedError where a reboot is not ours to do."""
         if not self.session.remote:
             raise RefusedError(
-                f"{self.name}: nodeproof runs on this machine, and would not outlive it",
+                f"{self.name}: it is not reached over SSH (@local is this machine), so nobody "
+                "could wait for it",
                 hint="reboot it yourself, or apply from another machine",
             )
         if facts.is_container:
@@ -170,8 +175,8 @@ class _Reboot:
         try:
             code, _, err = self.session.execute("systemctl reboot")
             if code:
-                said = " ".join(err.decode(errors="replace").split())
-                raise NodeproofError(f"{self.name}: systemctl reboot: {said or code}")
+                why = " ".join(err.decode(errors="replace").split())
+                raise NodeproofError(f"{self.name}: systemctl reboot: {why or code}")
             # It ends with the connection; a node that stays up goes on at once.
             self.session.execute(f"sleep {min(GOING_DOWN_S, self._left()):.0f}")
         except UnreachableError:
