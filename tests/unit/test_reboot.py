@@ -73,11 +73,11 @@ def test_nothing() -> None:
         (replace(DIRECT, required=""), ("the distribution asks",)),
         (replace(DIRECT, required="linux dbus dbus"), ("packages ask for it: linux dbus",)),
         (replace(DIRECT, kernels=WHOLE), ()),  # the hypervisor brings the old one again
-        (WITH_GRUB, (f"kernel {NEW} is installed, {OLD} runs",)),
+        (WITH_GRUB, (f"kernel {NEW} boots next, {OLD} runs",)),
         (with_environment(WITH_GRUB, saved_entry=f"advanced>id-{OLD}"), ()),
         (
             with_environment(WITH_GRUB, saved_entry=f"advanced>id-{OLD}", **{BEFORE: ""}),
-            (f"kernel {NEW} is installed, {OLD} runs",),
+            (f"kernel {NEW} boots next, {OLD} runs",),
         ),
         (
             replace(DIRECT, loader=Loader.UNKNOWN, kernels=WHOLE),
@@ -140,6 +140,8 @@ INITRD_GONE = replace(DIRECT, kernels=(Kernel(OLD, image=True, modules=True),))
         (DIRECT, replace(ROOT, dkms=(Dkms("nvidia", "580", "", "added"),)), "nvidia is not built"),
         (DIRECT, replace(ROOT, dkms=(Dkms("nvidia", "570", NEW, "installed"),
                                      Dkms("nvidia", "580", OLD, "installed"))), ""),
+        (DIRECT, replace(ROOT, dkms=(Dkms("v4l2loopback", "0.15.0", "", "added"),),
+                         excluded=("v4l2loopback/0.15.0",)), ""),
         (DIRECT, replace(ROOT, secure_boot=True), ""),
         (DIRECT, replace(ROOT, secure_boot=True, unsigned=("nvidia.ko",)), "signed nvidia.ko"),
         (with_environment(WITH_GRUB, **{TRYING: NEW, BEFORE: ""}), ROOT,

@@ -60,7 +60,8 @@ def _modules(found: BootableData) -> Iterator[str]:
 
 
 def _dkms(version: str, found: BootableData) -> Iterator[str]:
-    names = dict.fromkeys(one.module for one in found.dkms)
+    wanted = (one for one in found.dkms if f"{one.module}/{one.version}" not in found.excluded)
+    names = dict.fromkeys(one.module for one in wanted)
     for name in names:
         if not any(_built(one, name, version) for one in found.dkms):
             yield f"the DKMS module {name} is not built for it: run dkms autoinstall -k {version}"

@@ -53,7 +53,7 @@ def arrange(session: Session, boot: BootData) -> list[str]:
         BEFORE: was.get(BEFORE, was.get("saved_entry", "")),
     }
     _edit(session, boot, "set", *(f"{key}={value}" for key, value in values.items()))
-    note = f"kernel {boot.next} is tried once; {boot.running} stays the default until it is up"
+    note = f"{boot.next} is booted once only: {boot.running} is the default until it is up"
     return [note] if "panic=" in boot.cmdline else [note, NO_PANIC]
 
 

@@ -156,6 +156,8 @@ class BootData:
         if self.required is not None:
             asked = " ".join(dict.fromkeys(self.required.split()))
             found.append(f"packages ask for it: {asked}" if asked else "the distribution asks")
+        if self.next and self.next != self.running:
+            found.append(f"kernel {self.next} boots next, {self.running} runs")
         if newer := self._newer():
             found.append(f"kernel {newer} is installed, {self.running} runs")
         return tuple(found)
@@ -172,8 +174,9 @@ class BootData:
         return max(found, key=lambda one: len(one.path), default=None) if found else None
 
     def _newer(self) -> str:
+        """Return a newer kernel of the same flavour, where it cannot be told what boots next."""
         if self.next:
-            return self.next if self.next != self.running else ""
+            return ""
         now = Kernel(self.running)
         others = [k for k in self.kernels if k.image and k.flavour == now.flavour]
         newest = max(others, key=lambda kernel: kernel.order, default=now)

@@ -65,7 +65,23 @@ for i in "/boot/initrd.img-$k" "/boot/initramfs-$k.img"; do
   list=$(printf '%s\n' "$list" | sed -n 's,.*/\([^/]*\)\.ko[.a-z0-9]*$,\1,p' | tr - _)
   for m in $need; do printf '%s\n' "$list" | grep -qxF -- "$m" && say holds "$m"; done
 done
-if command -v dkms >/dev/null 2>&1; then dkms status 2>&1 | sed 's/^/dkms=/'; fi
+# A module may say which kernels it is not for; dkms asks its file in the same way.
+excluded() { kernelver=$k arch=$(uname -m) kernel_source_dir=/lib/modules/$k/build bash -c '
+  . "$1" >/dev/null 2>&1
+  [ -z "$BUILD_EXCLUSIVE_KERNEL" ] || [[ $kernelver =~ $BUILD_EXCLUSIVE_KERNEL ]] || exit 0
+  [ -z "$BUILD_EXCLUSIVE_ARCH" ] || [[ $arch =~ $BUILD_EXCLUSIVE_ARCH ]] || exit 0
+  [ -r "/boot/config-$kernelver" ] || exit 1
+  for one in $BUILD_EXCLUSIVE_CONFIG; do
+    there=1; grep -qE "^${one#!}=[ym]" "/boot/config-$kernelver" && there=0
+    case $one in !*) [ $there = 1 ] || exit 0;; *) [ $there = 0 ] || exit 0;; esac
+  done
+  exit 1' bash "$1" </dev/null; }
+if command -v dkms >/dev/null 2>&1; then
+  dkms status 2>&1 | sed 's/^/dkms=/'
+  for at in /var/lib/dkms/*/*/source/dkms.conf; do
+    [ -f "$at" ] && excluded "$at" && at=${at#/var/lib/dkms/} && say excluded "${at%/source/*}"
+  done
+fi
 state=/sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c
 state=$(od -An -tu1 -j4 -N1 "$state" 2>/dev/null | tr -d ' ')
 if [ "$state" = 1 ] || mokutil --sb-state 2>/dev/null | grep -q enabled; then
@@ -109,6 +125,8 @@ class BootableData:
     holds: tuple[str, ...] = ()
     """Those of `modules` that its initramfs holds."""
     dkms: tuple[Dkms, ...] = ()
+    excluded: tuple[str, ...] = ()
+    """DKMS modules, as module/version, that say themselves that they are not for this kernel."""
     secure_boot: bool = False
     unsigned: tuple[str, ...] = ()
     """Files of its DKMS modules that nobody signed; looked at with Secure Boot only."""
@@ -156,6 +174,7 @@ class Bootable(FactBase[BootableData]):
             listed=initrds[-1] if initrds else None,
             holds=tuple(said.get("holds", [])),
             dkms=tuple(filter(None, (_dkms(line) for line in said.get("dkms", [])))),
+            excluded=tuple(said.get("excluded", [])),
             secure_boot="secure_boot" in said,
             unsigned=tuple(
                 line.split()[0] for line in said.get("signed", []) if len(line.split()) == 1
