@@ -47,6 +47,7 @@ class Node:
     folder: Path
     shell: str = "dash"
     owner: int = field(default_factory=os.getpid)
+    limits: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in ("lib/bin", "run", "etc", "files", "stubs"):
@@ -90,6 +91,7 @@ class Node:
             "NODEPROOF_RUN": f"{self.folder}/run",
             "NODEPROOF_ETC": str(self.etc),
             "NODEPROOF_OWNER": str(self.owner),
+            **self.limits,
             **more,
         }
 

@@ -36,6 +36,7 @@ disarm() {
 armed() { [ -e "$ARMED" ] && [ "$(cat "$ARMED")" = "$1" ]; } # armed RUN
 
 confirm() { # confirm RUN: over a new connection, which proves that one can be made
+    armed "$1" || die "the change was taken back already" $CLOSED
     exec 9>"$ARMED.mutex" && flock 9
     armed "$1" || die "the change was taken back already" $CLOSED
     [ -n "${NODEPROOF_OWNER:-}" ] || [ "$(field "$LOCK" pid)" != "$(connection)" ] ||
@@ -49,7 +50,7 @@ confirm() { # confirm RUN: over a new connection, which proves that one can be m
 
 expire() { # expire RUN WHY: take back the steps since the last confirmation, and end the run
     local code=0 step steps
-    mkdir -p -- "$RUN_DIR" # after a restart there is none
+    armed "$1" || return 0
     exec 9>"$ARMED.mutex" && flock 9
     armed "$1" || { exec 9>&-; return 0; }
     at_work 30 || : # let a change that is under way end, but not for ever

@@ -100,6 +100,7 @@ step() {
     code=$?
     _kept_or_not "$run" "$step" "$guard" $code || code=$?
     printf '%s\n' $code >"$step/code" && stored "$step"
+    at_rest
     exit $code
 }
 
