@@ -17,6 +17,9 @@ import pytest
 
 from nodeproof.operations.journal import program
 
+THOROUGH = "NODEPROOF_THOROUGH" in os.environ
+"""Whether to try everything and much at random; by default, a part of it that is fast."""
+
 MEMORY = Path("/dev/shm")
 """Where writing durably costs nothing."""
 
@@ -119,6 +122,7 @@ class Node:
             capture_output=True,
             timeout=60,
             check=False,
+            start_new_session=True,  # tests kill the whole group
         )
 
     def good(self, *words: str, told: bytes = b"") -> list[list[str]]:
