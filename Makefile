@@ -28,7 +28,7 @@ nodes: setup-nodes
 	$(PYTEST) -m nodes -n 2 --dist loadgroup --durations=5 --ignore=$(ALONE) tests/nodes
 
 machines: setup-machines
-	$(PYTEST) -m machines -n 2 --dist loadfile --durations=8 tests/machines
+	$(PYTEST) -m machines -n 2 --dist loadgroup --durations=8 tests/machines
 
 test-grub: setup-grub
 	$(PYTEST) -m grub -s tests/machines/test_reboot_grub.py

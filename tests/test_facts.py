@@ -15,6 +15,7 @@ HARMLESS_ARGUMENTS = {
     "apparmor.AppArmorProfile": ("nodeproof-workload", "/etc/apparmor.d/nodeproof-workload"),
     "bootable.Bootable": ("6.1.0-50-cloud-amd64",),
     "files.FileState": ("/etc/hostname",),
+    "files.SecretFileState": ("/etc/hostname",),
     "systemd.Unit": ("ssh.service",),
     "users.AuthorizedKeys": ("daemon",),
 }

@@ -8,15 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pyinfra.api import FileUploadCommand, OperationError
+from pyinfra.api import OperationError
 from pyinfra.api.operation import OperationMeta
 from pyinfra.connectors.util import CommandOutput
 from pyinfra.context import ctx_host
 
+from nodeproof.operations import files
+from nodeproof.operations.journal import Change
 from tests import cases
 
 CASES = cases.found("operations")
-KEYS = {"kwargs", "facts", "commands", "then", "raises", "noop"}
+KEYS = {"kwargs", "facts", "commands", "touches", "then", "raises", "noop"}
 
 
 class Node:
@@ -42,7 +44,10 @@ def earlier(outcome: str) -> OperationMeta:
     return meta
 
 
-def evaluated(name: str, kwargs: dict[str, Any], facts: dict[str, Any]) -> tuple[list[Any], Node]:
+def evaluated(
+    name: str, kwargs: dict[str, Any], facts: dict[str, Any]
+) -> tuple[list[Any], list[str], Node]:
+    """Return the commands, what they touch, and the host that was asked."""
     node = Node(facts)
     after = kwargs.get("after")
     if after is not None:
@@ -51,14 +56,21 @@ def evaluated(name: str, kwargs: dict[str, Any], facts: dict[str, Any]) -> tuple
     operation = cases.operations()[name]._inner
     inspect.signature(operation).bind(**kwargs)
     with ctx_host.use(node):
-        return [shown(command) for command in operation(**kwargs)], node
+        commands = list(operation(**kwargs))
+    return [shown(command) for command in commands], touched(commands), node
 
 
 def shown(command: Any) -> Any:
-    if isinstance(command, FileUploadCommand):
-        return {"upload": command.dest, "content": command.src.read().decode()}
-    raw: str = command.get_raw_value()
-    return raw
+    if isinstance(command, files.Upload):
+        return {"upload": command.final, "content": command.src.read().decode()}
+    assert isinstance(command, Change), "a command that is not in the journal"
+    return str(command)
+
+
+def touched(commands: list[Any]) -> list[str]:
+    """Return the kinds and names that commands say they touch, in order, each once."""
+    items = [item for one in commands if isinstance(one, Change) for item in one.touches]
+    return list(dict.fromkeys(str(item).replace("\t", " ") for item in items))
 
 
 @pytest.mark.parametrize("path", CASES, ids=cases.named)
@@ -71,8 +83,9 @@ def test_operation(path: Path) -> None:
             evaluated(name, kwargs, facts)
         assert str(caught.value) == case["raises"]
         return
-    commands, node = evaluated(name, kwargs, facts)
+    commands, touches, node = evaluated(name, kwargs, facts)
     assert commands == case["commands"]
+    assert touches == case.get("touches", [])
     # Who reads a verbose run learns why nothing was done.
     assert bool(node.said) is (not commands)
     if "noop" in case:
@@ -80,12 +93,21 @@ def test_operation(path: Path) -> None:
     if commands:
         if "after" in kwargs:
             kwargs = {**kwargs, "after": unchanged(kwargs["after"])}
-        again, _ = evaluated(name, kwargs, {**facts, **case["then"]})
+        again, _, _ = evaluated(name, kwargs, {**facts, **case["then"]})
         assert again == []
 
 
 def unchanged(after: str | list[str]) -> str | list[str]:
     return "unchanged" if isinstance(after, str) else ["unchanged"] * len(after)
+
+
+def test_fetching_old_package_lists_does_not_count() -> None:
+    """They grow old while a plan is read; that must not make it stale."""
+    node = Node({"packages.AptPackages": {"lists_fresh": False}})
+    operation = cases.operations()["packages.present"]._inner
+    with ctx_host.use(node):
+        found = list(operation(manager="apt", packages=["chrony"]))
+    assert [one.counts for one in found] == [False, True]
 
 
 @pytest.mark.parametrize("path", CASES, ids=cases.named)

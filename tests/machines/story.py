@@ -97,7 +97,7 @@ class Interrupted(Fresh):
         machine.wait()
 
 
-class Story:
+class Converged:
     """Steps in order; each builds on the one before."""
 
     def test_apply_converges(self, inventory: Path) -> None:
@@ -124,6 +124,10 @@ class Story:
         verdicts = [check["verdict"] for check in done.node("node1")["checks"]]
         assert verdicts.count("passed") > 50
 
+
+class Broken:
+    """Five things broken by hand, and mended."""
+
     def test_five_breaks_are_named_planned_and_mended(
         self, machine: Machine, inventory: Path
     ) -> None:
@@ -144,6 +148,10 @@ class Story:
         assert mended.code == 0, mended.out
         assert set(mended.changed("node1")) == set(planned.changed("node1"))
         assert nodeproof("verify", inventory).code == 0
+
+
+class Restarted:
+    """The last step."""
 
     def test_all_holds_after_a_reboot(self, machine: Machine, inventory: Path) -> None:
         """What was applied is there after a restart, without another apply."""

@@ -12,7 +12,7 @@ import pytest
 from nodeproof.errors import NodeproofError, RefusedError, UnreachableError
 from nodeproof.lab import Lab, Machine, inventory_hosts, qemu
 
-pytestmark = pytest.mark.machines
+pytestmark = [pytest.mark.machines, pytest.mark.xdist_group("lab")]
 NAMES = ["node1", "node2"]
 
 

@@ -1,11 +1,11 @@
-"""The story on Debian 12, uninterrupted."""
+"""The story on Debian 12, uninterrupted and unbroken."""
 
 import pytest
 
-from tests.machines.story import Fresh, Story
+from tests.machines.story import Converged, Fresh, Restarted
 
-pytestmark = pytest.mark.machines
+pytestmark = [pytest.mark.machines, pytest.mark.xdist_group("debian-12")]
 
 
-class TestDebian12(Story, Fresh):
+class TestDebian12(Restarted, Converged, Fresh):
     distribution = "debian-12"

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Generator, Iterator
+from hashlib import sha256
 from pathlib import Path
 
 import gevent
 import pytest
-from local_fleet import Traffic, fleet, run, session
+from local_fleet import Traffic, fleet, planned, run, session
 from pyinfra import host
 from pyinfra.api import (
     DeployError,
@@ -21,10 +22,15 @@ from pyinfra.api import (
 )
 from pyinfra.api.hiddenvalue import HiddenValue
 
+from nodeproof.engine import run as engine
+from nodeproof.engine.canonical import digest
+from nodeproof.engine.fingerprint import SHORT, Fingerprint
 from nodeproof.engine.result import Change, ChangeStatus, Command, Node, NodeStatus, Result
+from nodeproof.engine.stale import what_moved
 from nodeproof.errors import NodeproofError, UnreachableError
 from nodeproof.facts.files import FileState
-from nodeproof.operations import files
+from nodeproof.operations import files, journal
+from nodeproof.operations.journal import OpenRun
 from nodeproof.operations.outcome import changes
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, as a node does")
@@ -77,6 +83,13 @@ def looks(script: str) -> Generator[StringCommand]:
     yield StringCommand("true")
 
 
+@operation()
+def prepared(path: Path, old: bool) -> Generator[StringCommand]:
+    if old:
+        yield journal.Change("echo", "fetched", touches=[journal.file(str(path))], counts=False)
+    yield StringCommand("touch", "--", QuoteString(str(path)))
+
+
 def write(path: Path, text: str = "new\n", **options: object) -> object:
     return files.content(name=f"Write {path.name}", path=str(path), text=text, **options)
 
@@ -106,7 +119,7 @@ def test_done_is_what_was_foreseen(tmp_path: Path) -> None:
         node.collect(deploy)
         foreseen = node.foresee()
         assert not (tmp_path / "folder").exists()
-        done = list(node.run(foreseen, ignored))
+        done = list(node.run(foreseen, OpenRun("20260101T000000Z-unit"), ignored))
 
     assert [len(one.commands) for one in foreseen] == [1, 2, 0, 1]
     assert [tuple(one.commands) for one in done] == [one.commands for one in foreseen]
@@ -138,7 +151,7 @@ def test_what_nobody_foresaw_is_flagged(tmp_path: Path) -> None:
     with session() as node:
         node.collect(deploy)
         foreseen = node.foresee()
-        litter, clean = node.run(foreseen, ignored)
+        litter, clean = node.run(foreseen, OpenRun("20260101T000000Z-unit"), ignored)
     assert [len(one.commands) for one in foreseen] == [1, 0]
     assert (litter.foreseen, clean.foreseen) == (True, False)
     assert clean.status is ChangeStatus.CHANGED
@@ -153,7 +166,7 @@ def test_what_was_done_already_is_flagged(tmp_path: Path) -> None:
     (tmp_path / "litter").touch()
     with session() as node:
         node.collect(deploy)
-        _, clean = node.run(node.foresee(), ignored)
+        _, clean = node.run(node.foresee(), OpenRun("20260101T000000Z-unit"), ignored)
     assert (clean.status, clean.foreseen) == (ChangeStatus.UNCHANGED, False)
     assert clean.reason == "an earlier change had already done it"
 
@@ -173,7 +186,7 @@ def test_what_follows_a_change_is_foreseen_with_it(tmp_path: Path, right: bool) 
     with session() as node:
         node.collect(deploy)
         foreseen = node.foresee()
-        done = list(node.run(foreseen, ignored))
+        done = list(node.run(foreseen, OpenRun("20260101T000000Z-unit"), ignored))
     many = [0, 0, 0] if right else [2, 1, 1]
     assert [len(one.commands) for one in foreseen] == many
     assert [len(one.commands) for one in done] == many
@@ -189,7 +202,7 @@ def test_a_failure_skips_the_rest_of_this_host(tmp_path: Path) -> None:
                 write(tmp_path / "last"),
             ]
         )
-        done = list(node.run(node.foresee(), ignored))
+        done = list(node.run(node.foresee(), OpenRun("20260101T000000Z-unit"), ignored))
     assert [one.status.value for one in done] == ["changed", "failed", "skipped"]
     assert "it broke" in done[1].reason
     assert done[2].reason == "an earlier change failed: Break"
@@ -202,7 +215,7 @@ def test_a_refused_file_leaves_the_old_one(tmp_path: Path) -> None:
     check = ["sh", "-c", "echo 'line 1: bad' >&2; exit 1", "sh", "%s"]
     with session() as node:
         node.collect(lambda: write(path, validate=check))
-        (done,) = node.run(node.foresee(), ignored)
+        (done,) = node.run(node.foresee(), OpenRun("20260101T000000Z-unit"), ignored)
     assert done.status is ChangeStatus.FAILED
     assert "line 1: bad" in done.reason
     assert path.read_text() == "old\n"
@@ -212,7 +225,7 @@ def test_a_refused_file_leaves_the_old_one(tmp_path: Path) -> None:
 def test_an_upload_that_fails_says_why(tmp_path: Path) -> None:
     with session() as node:
         node.collect(lambda: write(tmp_path / "missing" / "file"))
-        (done,) = node.run(node.foresee(), ignored)
+        (done,) = node.run(node.foresee(), OpenRun("20260101T000000Z-unit"), ignored)
     assert done.status is ChangeStatus.FAILED
     assert "No such file or directory" in done.reason
 
@@ -234,7 +247,7 @@ def test_one_fact_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     path = str(tmp_path / "file")
     with session() as node:
         node.collect(lambda: [files.absent(name=str(n), path=path) for n in range(5)])
-        done = list(node.run(node.foresee(), ignored))
+        done = list(node.run(node.foresee(), OpenRun("20260101T000000Z-unit"), ignored))
     assert len(traffic.commands) == 1
     assert {one.status for one in done} == {ChangeStatus.UNCHANGED}
 
@@ -244,7 +257,7 @@ def test_facts_are_read_again_after_a_change(tmp_path: Path) -> None:
     with session() as node:
         assert node.fact(FileState, path=path) is None
         node.collect(lambda: write(tmp_path / "file"))
-        list(node.run(node.foresee(), ignored))
+        list(node.run(node.foresee(), OpenRun("20260101T000000Z-unit"), ignored))
         assert node.fact(FileState, path=path).text == "new\n"
 
 
@@ -260,7 +273,7 @@ def test_facts_are_read_together_again_after_a_change(
         node.collect(
             lambda: [write(tmp_path / "wrong"), *(write(tmp_path / str(n)) for n in range(20))]
         )
-        done = list(node.run(node.foresee(), ignored))
+        done = list(node.run(node.foresee(), OpenRun("20260101T000000Z-unit"), ignored))
     assert [one.status.value for one in done] == ["changed", *["unchanged"] * 20]
     assert traffic.rounds == 2
 
@@ -448,15 +461,15 @@ def test_a_plan_is_applied_as_it_was_or_not_at_all(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "file"
-    expected = {"a": hash_of(monkeypatch, lambda _: write(path))}
+    agreed = planned(fleet("a"), lambda _: write(path), monkeypatch)
     path.write_text("somebody was here\n")
-    (moved,) = run(Command.APPLY, fleet("a"), lambda _: write(path), monkeypatch, expected).nodes
+    (moved,) = run(Command.APPLY, fleet("a"), lambda _: write(path), monkeypatch, agreed).nodes
     assert moved.status is NodeStatus.REFUSED
-    assert "changed since the plan" in moved.reason
+    assert moved.reason == f"the node moved since the plan was made: {path} appeared"
     assert path.read_text() == "somebody was here\n"
 
     path.unlink()
-    (same,) = run(Command.APPLY, fleet("a"), lambda _: write(path), monkeypatch, expected).nodes
+    (same,) = run(Command.APPLY, fleet("a"), lambda _: write(path), monkeypatch, agreed).nodes
     assert same.status is NodeStatus.CHANGED
     assert path.read_text() == "new\n"
 
@@ -464,10 +477,50 @@ def test_a_plan_is_applied_as_it_was_or_not_at_all(
 def test_a_node_that_the_plan_does_not_name_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    agreed = planned(fleet("a"), lambda _: write(tmp_path / "x"), monkeypatch)
     (node,) = run(
-        Command.APPLY, fleet("b"), lambda _: write(tmp_path / "x"), monkeypatch, {"a": "0" * 64}
+        Command.APPLY, fleet("b"), lambda _: write(tmp_path / "x"), monkeypatch, agreed
     ).nodes
-    assert node.status is NodeStatus.REFUSED
+    assert (node.status, node.reason) == (NodeStatus.REFUSED, "it is not in the plan")
+
+
+def test_what_a_plan_rests_on_costs_no_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Everything in the fingerprint was read anyway, for the changes themselves."""
+
+    def deploy(name: str) -> None:
+        write(tmp_path / "one")
+        files.absent(name="Remove", path=str(tmp_path / "two"))
+
+    (with_digests,) = run(Command.PLAN, fleet("a"), deploy, monkeypatch).nodes
+    agreed = planned(fleet("a"), deploy, monkeypatch)
+    monkeypatch.setattr(engine, "fingerprint", lambda *_: agreed["a"])
+    (without,) = run(Command.PLAN, fleet("a"), deploy, monkeypatch).nodes
+    assert with_digests.round_trips == without.round_trips == 5  # machine, journal, boot, two paths
+    assert {name.split()[0] for name in agreed["a"].facts} == {
+        "Node",
+        "Journal",
+        "Boot",
+        "FileState",
+    }
+
+
+def test_commands_that_may_be_needed_or_not_do_not_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Package lists grow old: the plan says so, and stays true."""
+    path = tmp_path / "file"
+    agreed = planned(fleet("a"), lambda _: prepared(path, old=False, name="P"), monkeypatch)
+    later = planned(fleet("a"), lambda _: prepared(path, old=True, name="P"), monkeypatch)
+    assert later == agreed
+    (node,) = run(
+        Command.APPLY, fleet("a"), lambda _: prepared(path, old=True, name="P"), monkeypatch, agreed
+    ).nodes
+    assert (node.status, node.changes[0].commands) == (
+        NodeStatus.CHANGED,
+        ["echo fetched", f"touch -- {path}"],
+    )
 
 
 # What must not be shown
@@ -491,6 +544,28 @@ def test_secrets_are_masked_everywhere(tmp_path: Path, monkeypatch: pytest.Monke
     assert (first.diff, second.status) == ("", ChangeStatus.CHANGED)
     assert path.read_text() == "token hunter2\n"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_a_plan_has_no_digest_of_a_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wrong content that became another is replaced as foreseen; a right one that moved not."""
+    path = tmp_path / "token"
+
+    def deploy(name: str) -> None:
+        write(path, "hunter2\n", secret=True, mode="600")
+
+    def planned_with(content: str) -> Fingerprint:
+        path.write_text(content)
+        path.chmod(0o600)
+        return planned(fleet("a"), deploy, monkeypatch)["a"]
+
+    wrong, right = planned_with("hunter1\n"), planned_with("hunter2\n")
+    assert planned_with("hunter3\n") == wrong
+    assert what_moved(right, wrong) == (
+        'the changes differ since the plan was made: "Write token | Write token" is needed now'
+    )
+    for content in ("hunter1\n", "hunter2\n"):
+        traces = (content.strip(), sha256(content.encode()).hexdigest(), digest(content.encode()))
+        assert not [one for one in traces if one[:SHORT] in right.model_dump_json()]
 
 
 def test_a_secret_that_fails_is_not_shown_either(
@@ -519,7 +594,7 @@ def test_diff_shows_what_changes_in_a_file(tmp_path: Path, monkeypatch: pytest.M
 def test_progress_is_told_in_order(tmp_path: Path) -> None:
     with session() as node:
         node.collect(lambda: [write(tmp_path / str(n)) for n in range(3)])
-        steps = node.run(node.foresee(), ignored)
+        steps = node.run(node.foresee(), OpenRun("20260101T000000Z-unit"), ignored)
         first: Change = next(steps)
         assert first.name == "Write 0"
         assert [entry.name for entry in tmp_path.iterdir()] == ["0"]

@@ -324,7 +324,7 @@ def unsafe(module: ast.Module) -> Iterator[str]:
 
 def _builds(node: ast.Call) -> bool:
     name = ast.unparse(node.func)
-    return name in ("StringCommand", "server.shell", "_logged")
+    return name in ("Change", "StringCommand", "server.shell", "_logged")
 
 
 def _is_script(node: ast.expr) -> bool:

@@ -15,8 +15,9 @@ from nodeproof import __version__
 from nodeproof.checks.plugin import Given, control_ids, layer_of, node_name
 from nodeproof.checks.sessions import Sessions
 from nodeproof.engine.adapter.inventory import Fleet
+from nodeproof.engine.journal import run_id
 from nodeproof.engine.result import Check, Command, Node, NodeStatus, Result, Verdict
-from nodeproof.engine.run import failed_node, run_id
+from nodeproof.engine.run import failed_node
 from nodeproof.errors import NodeproofError
 
 LONGEST_REASON = 2000

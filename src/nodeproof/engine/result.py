@@ -107,8 +107,11 @@ class Node(_Model):
     status: NodeStatus
     reason: str = Field("", description="why it is refused, failed or unreachable")
     hint: str = Field("", description="what to do about it")
+    notes: list[str] = Field(
+        default_factory=list, description="what was found or done besides, e.g. interrupted runs"
+    )
     facts: dict[str, Any] = Field(default_factory=dict, description="as `inspect` reads them")
-    plan_hash: str = Field("", description="sha256 over settings and foreseen changes")
+    plan_hash: str = Field("", description="sha256 over settings, facts and foreseen changes")
     changes: list[Change] = Field(default_factory=list)
     checks: list[Check] = Field(default_factory=list)
     reboot: Reboot | None = Field(None, description="none where nothing asks for one")

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from typing import Protocol
@@ -16,15 +15,21 @@ from nodeproof import __version__
 from nodeproof.engine.adapter.inventory import Fleet
 from nodeproof.engine.adapter.pool import each
 from nodeproof.engine.adapter.session import Planned, Session
+from nodeproof.engine.canonical import digest
+from nodeproof.engine.fingerprint import Fingerprint, fingerprint
+from nodeproof.engine.journal import close_run, described, notes, open_run, run_id
 from nodeproof.engine.preflight import preflight
 from nodeproof.engine.reboot import Order, conclude
 from nodeproof.engine.reboot import foresee as foresee_reboot
 from nodeproof.engine.result import Change, ChangeStatus, Command, Node, NodeStatus, Result
 from nodeproof.engine.site import deploy_layers
+from nodeproof.engine.stale import refuse_stale
 from nodeproof.errors import NodeproofError, RefusedError, UnreachableError, said
 from nodeproof.facts.boot import Boot
+from nodeproof.facts.journal import Journal, JournalData
 from nodeproof.facts.node import Node as NodeFact
 from nodeproof.facts.node import NodeFacts
+from nodeproof.operations.journal import OpenRun
 from nodeproof.settings.site import HostSettings
 
 
@@ -49,19 +54,24 @@ class Options:
         *,
         layers: Sequence[str],
         ask_password: Callable[[str], str],
-        expected: dict[str, str] | None = None,
+        agreed: Mapping[str, Fingerprint] | None = None,
         reboot: Order | None = None,
     ) -> None:
         self.layers = tuple(layers)
         self.ask_password = ask_password
-        self.expected = expected
-        """Host to plan hash: apply refuses a host whose plan is another one."""
+        self.agreed = agreed
+        """Host to what its plan rests on: apply refuses a host where that is no longer so."""
+        self.planned: dict[str, Fingerprint] = {}
+        """The same of what was planned now."""
         self.reboot = reboot or Order()
+        self.run = ""
+        self.inventory = ""
 
 
 def run(command: Command, fleet: Fleet, options: Options, watcher: Watcher) -> Result:
     """Run one command on every host of the fleet, in parallel, and return what came of it."""
     started = datetime.now(UTC)
+    options.run, options.inventory = run_id(started), fleet.source
     clock = time.monotonic()
     steps = {Command.INSPECT: _inspect, Command.PLAN: _plan, Command.APPLY: _apply}
     nodes, interrupted = each(
@@ -76,7 +86,7 @@ def run(command: Command, fleet: Fleet, options: Options, watcher: Watcher) -> R
     order = {name: position for position, name in enumerate(fleet.names)}
     return Result(
         command=command,
-        run=run_id(started),
+        run=options.run,
         version=__version__,
         inventory=fleet.source,
         started=started.isoformat(timespec="seconds"),
@@ -84,11 +94,6 @@ def run(command: Command, fleet: Fleet, options: Options, watcher: Watcher) -> R
         nodes=sorted(nodes, key=lambda node: order[node.name]),
         interrupted=interrupted,
     )
-
-
-def run_id(started: datetime) -> str:
-    """Return a new run's id; sorts by time."""
-    return f"{started:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
 
 
 class _Work:
@@ -102,6 +107,8 @@ class _Work:
         self.options = options
         self.watcher = watcher
         self.name = session.host.name
+        self.journal = JournalData()
+        self.notes: list[str] = []
 
     @property
     def reboot(self) -> Order:
@@ -109,20 +116,41 @@ class _Work:
         return self.options.reboot.on(self.settings.reboot)
 
     def facts(self) -> NodeFacts:
-        """Read what the machine is."""
+        """Read what the machine is, and what its journal says."""
         self.watcher.node(self.name, "inspecting")
-        facts: NodeFacts = self.session.fact(NodeFact)
+        facts: NodeFacts
+        facts, self.journal = self.session.facts(NodeFact, Journal, Boot)[:2]
         return facts
+
+    def refuse_stale(self, found: Fingerprint) -> None:
+        """Raise RefusedError where something that the agreed plan rests on has moved."""
+        if self.options.agreed is not None:
+            refuse_stale(self.name, self.options.agreed, found)
+
+    def open_run(self, found: Fingerprint) -> tuple[OpenRun, bool]:
+        """Open this run on the node; what was found open there is settled and noted.
+
+        Also tells whether the node was changed since its journal was read.
+        """
+        told = described(
+            inventory=self.options.inventory,
+            layers=" ".join(self.options.layers),
+            settings=digest(found.settings),
+        )
+        run = OpenRun(self.options.run, told)
+        self.notes, last = open_run(
+            self.session, run, lambda doing: self.watcher.node(self.name, doing)
+        )
+        return run, bool(self.notes) or last != self.journal.last
 
     def begin(self, change: Planned) -> None:
         """Say that a change has begun."""
         self.watcher.node(self.name, f"{change.layer} | {change.name}")
 
-    def foresee(self) -> tuple[NodeFacts, list[Planned], str]:
-        """Return facts, foreseen changes, and the plan's hash; changes nothing."""
+    def foresee(self) -> tuple[NodeFacts, list[Planned], Fingerprint]:
+        """Return facts, foreseen changes, and what they rest on; changes nothing."""
         facts = self.facts()
         distribution = preflight(self.name, facts)
-        self.session.along(Boot)
         self.watcher.node(self.name, "planning")
         settings, layers = self.settings, self.options.layers
         try:
@@ -130,8 +158,9 @@ class _Work:
         except DeployError as error:
             raise RefusedError(str(error)) from error
         planned = self.session.foresee()
-        parts = [self.settings.digest(), *self.options.layers, *(one.digest() for one in planned)]
-        return facts, planned, hashlib.sha256("\n".join(parts).encode()).hexdigest()
+        asked = {name: model for name, model in settings.layers.items() if name in layers}
+        self.options.planned[self.name] = fingerprint(asked, self.session.cache.reads(), planned)
+        return facts, planned, self.options.planned[self.name]
 
 
 def _one(
@@ -179,16 +208,17 @@ def _inspect(work: _Work) -> Node:
 
 
 def _plan(work: _Work) -> Node:
-    facts, planned, digest = work.foresee()
+    facts, planned, found = work.foresee()
     changes = [_forecast(one) for one in planned]
     pending = any(change.status is ChangeStatus.PLANNED for change in changes)
     return Node(
         name=work.name,
         status=NodeStatus.PENDING if pending else NodeStatus.OK,
         facts=facts.model_dump(mode="json"),
-        plan_hash=digest,
+        plan_hash=found.hash,
         changes=changes,
         reboot=foresee_reboot(work.session, work.reboot),
+        notes=notes(work.journal),
     )
 
 
@@ -200,22 +230,25 @@ def _forecast(one: Planned) -> Change:
 
 
 def _apply(work: _Work) -> Node:
-    facts, planned, digest = work.foresee()
-    expected = work.options.expected
-    if expected is not None and expected.get(work.name) != digest:
-        raise RefusedError(
-            f"{work.name}: the node or the settings changed since the plan was made",
-            hint="make a new plan and read it",
-        )
-    changes: list[Change] = []
-    if any(one.commands for one in planned):
-        for change in work.session.run(planned, work.begin):
-            changes.append(change)
-            work.watcher.change(work.name, change)
-    else:
-        changes = [_forecast(one) for one in planned]
+    facts, planned, found = work.foresee()
+    work.refuse_stale(found)
+    run, failed, changes = None, None, [_forecast(one) for one in planned]
+    try:
+        if work.journal.open_ends or any(one.commands for one in planned):
+            run, moved = work.open_run(found)
+            if moved:
+                work.session.forget()
+                facts, planned, found = work.foresee()
+                work.refuse_stale(found)
+            changes = []
+            for change in work.session.run(planned, run, work.begin):
+                changes.append(change)
+                work.watcher.change(work.name, change)
+        failed = next((one for one in changes if one.status is ChangeStatus.FAILED), None)
+    finally:
+        if run is not None:
+            _close(work, run, failed)
     statuses = {change.status for change in changes}
-    failed = next((change for change in changes if change.status is ChangeStatus.FAILED), None)
     status = NodeStatus.CHANGED if ChangeStatus.CHANGED in statuses else NodeStatus.OK
     reason = ""
     if failed is not None:
@@ -227,9 +260,16 @@ def _apply(work: _Work) -> Node:
         status=status,
         reason=reason,
         facts=facts.model_dump(mode="json"),
-        plan_hash=digest,
+        plan_hash=found.hash,
         changes=changes,
         hint="apply again: it goes on where it stopped" if failed else "",
+        notes=work.notes,
     )
     say = partial(work.watcher.node, work.name)
     return conclude(work.session, node, work.reboot, say)
+
+
+def _close(work: _Work, run: OpenRun, failed: Change | None) -> None:
+    """Close the run on the node; one that cannot be reached finds it interrupted later."""
+    with suppress(UnreachableError):
+        close_run(work.session, run, "failed" if failed else "ok")

@@ -10,6 +10,7 @@ from pyinfra.api import FactBase
 from typing_extensions import override
 
 from nodeproof.facts.grub import Entry, Menu, menu
+from nodeproof.uncounted import Selective
 
 NOTES = "/run/nodeproof/reboot"
 """A file per change that takes effect at a boot only; /run is empty after one."""
@@ -110,7 +111,7 @@ class Grub:
 
 
 @dataclass(frozen=True)
-class BootData:
+class BootData(Selective):
     """One machine's boot: this one, and the next."""
 
     boot_id: str = ""
@@ -124,6 +125,11 @@ class BootData:
     required: str | None = None
     """Packages that asked for a reboot; None where nobody did, empty where none is named."""
     notes: tuple[str, ...] = ()
+
+    @override
+    def counted(self) -> BootData:
+        """Return nothing: no plan rests on it, and whether to reboot is decided at the end."""
+        return BootData()
 
     @property
     def tried(self) -> str:
@@ -197,6 +203,8 @@ class Boot(FactBase[BootData]):
 
         BootData(running="6.12.117+deb13-cloud-amd64", loader=Loader.DIRECT, ...)
     """
+
+    called = "the boot"
 
     @override
     def command(self) -> str:

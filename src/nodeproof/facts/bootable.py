@@ -146,6 +146,8 @@ class Bootable(FactBase[BootableData]):
         BootableData(root="ext4 /dev/vda1", modules=("ext4", "virtio_blk"), listed=412, ...)
     """
 
+    called = "a kernel"
+
     @override
     def command(self, kernel: str) -> StringCommand:
         """Return the script that looks at one kernel, by its version."""

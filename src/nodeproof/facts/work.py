@@ -30,6 +30,8 @@ class Work(FactBase[tuple[str, ...]]):
         ("Slurm job 4711 (step 0)", "container trainer", "container 1f2e3d4c5b6a (moby)")
     """
 
+    called = "running work"
+
     @override
     def command(self) -> str:
         """Return a script that prints name and command line of the processes that tell."""

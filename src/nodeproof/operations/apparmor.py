@@ -6,17 +6,18 @@ from collections.abc import Generator
 from typing import Literal
 
 from pyinfra import host
-from pyinfra.api import QuoteString, StringCommand, operation
+from pyinfra.api import QuoteString, operation
 from pyinfra.api.operation import OperationMeta
 
 from nodeproof.facts.apparmor import AppArmorProfile, AppArmorProfileData
+from nodeproof.operations.journal import Change, Item, Kind
 from nodeproof.operations.outcome import changes
 
 
 @operation()
 def loaded(
     profile: str, path: str, mode: Literal["enforce", "complain"], after: OperationMeta
-) -> Generator[StringCommand]:
+) -> Generator[Change]:
     """
     Make the kernel hold what a profile's file says, in this mode.
 
@@ -38,11 +39,12 @@ def loaded(
         host.noop(f"{profile} is loaded in {mode} mode")
         return
     # The cache is what the next boot loads; it is written anew, never trusted.
-    yield StringCommand(
+    yield Change(
         "apparmor_parser",
         "--replace",
         "--skip-read-cache",
         "--write-cache",
         "--",
         QuoteString(path),
+        touches=[Item(Kind.APPARMOR, f"{path} {profile}")],
     )

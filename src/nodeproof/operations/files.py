@@ -12,12 +12,13 @@ from pyinfra.api import (
     FileUploadCommand,
     OperationValueError,
     QuoteString,
-    StringCommand,
     operation,
 )
 
-from nodeproof.facts.files import FileState, FileStateData, temporary
+from nodeproof.facts.files import FileState, FileStateData, SecretFileState
 from nodeproof.facts.systemd import PENDING
+from nodeproof.operations import journal
+from nodeproof.operations.journal import Change
 from nodeproof.resources import shipped
 from nodeproof.secrets import SecretContent
 
@@ -25,10 +26,10 @@ HEADER = "Managed by nodeproof ({layer}). Local changes are overwritten."
 
 
 class Upload(FileUploadCommand):
-    """New content on its way to `final`; it waits beside it until it is validated."""
+    """New content on its way to `final`; it waits in memory until a change puts it in place."""
 
     def __init__(self, content: bytes, final: str, *, secret: bool = False) -> None:
-        super().__init__((SecretContent if secret else BytesIO)(content), temporary(final))
+        super().__init__((SecretContent if secret else BytesIO)(content), journal.staged(final))
         self.final = final
 
 
@@ -56,7 +57,7 @@ def content(
     validate: Sequence[str] = (),
     notify: str | None = None,
     secret: bool = False,
-) -> Generator[FileUploadCommand | StringCommand]:
+) -> Generator[FileUploadCommand | Change]:
     """
     Make a file have this content, owner and mode; replace it in one step after validation.
 
@@ -80,25 +81,23 @@ def content(
     if not path.startswith("/"):
         raise OperationValueError(f"files.content: {path} is not an absolute path")
     wanted = text.encode()
-    now: FileStateData | None = host.get_fact(FileState, path=path)
+    fact = SecretFileState if secret else FileState
+    now: FileStateData | None = host.get_fact(fact, path=path)
     _no_directory("files.content", path, now)
     if now is None or now.kind != "file" or now.content != wanted:
         yield Upload(wanted, path, secret=secret)
         yield _installed(path, mode, user, group, validate, notify)
         return
-    right = (now.mode, now.user, now.group) == (mode, user, group)
-    if not right:
+    if (now.mode, now.user, now.group) != (mode, user, group):
         yield _owned(path, mode, user, group)
-    if now.leftover:
-        yield StringCommand("rm", "-f", "--", QuoteString(temporary(path)))
-    elif right:
-        host.noop(f"{path} is as asked")
+        return
+    host.noop(f"{path} is as asked")
 
 
 @operation()
 def template(
     path: str, source: str, values: dict[str, Any], **options: Any
-) -> Generator[FileUploadCommand | StringCommand]:
+) -> Generator[FileUploadCommand | Change]:
     """
     Make a file what a template says; see `content` for the other arguments.
 
@@ -120,7 +119,7 @@ def template(
 @operation()
 def directory(
     path: str, mode: str = "755", user: str = "root", group: str = "root", keep: bool = False
-) -> Generator[StringCommand]:
+) -> Generator[Change]:
     """
     Make a directory exist with this owner and mode.
 
@@ -143,7 +142,7 @@ def directory(
     if now is not None and (keep or (now.mode, now.user, now.group) == (mode, user, group)):
         host.noop(f"{path} is as asked")
         return
-    yield StringCommand(
+    yield Change(
         "install",
         "-d",
         "-m",
@@ -154,13 +153,12 @@ def directory(
         QuoteString(group),
         "--",
         QuoteString(path),
+        touches=[journal.file(path)],
     )
 
 
 @operation()
-def permissions(
-    path: str, mode: str, user: str = "root", group: str = "root"
-) -> Generator[StringCommand]:
+def permissions(path: str, mode: str, user: str = "root", group: str = "root") -> Generator[Change]:
     """
     Make what is at a path, e.g. a socket, have this owner and mode; nothing is made.
 
@@ -184,7 +182,7 @@ def permissions(
 
 
 @operation()
-def absent(path: str, notify: str | None = None) -> Generator[StringCommand]:
+def absent(path: str, notify: str | None = None) -> Generator[Change]:
     """
     Make a file or link not exist; a directory is refused.
 
@@ -203,7 +201,8 @@ def absent(path: str, notify: str | None = None) -> Generator[StringCommand]:
     if now is None:
         host.noop(f"{path} does not exist")
         return
-    yield StringCommand(*_noted(notify), "rm", "-f", "--", QuoteString(path))
+    touches = [journal.file(path)]
+    yield Change(*_noted(notify), "rm", "-f", "--", QuoteString(path), touches=touches)
 
 
 def _no_directory(operation: str, path: str, now: FileStateData | None) -> None:
@@ -211,19 +210,14 @@ def _no_directory(operation: str, path: str, now: FileStateData | None) -> None:
         raise OperationValueError(f"{operation}: {path} exists and is a directory")
 
 
-def _owned(path: str, mode: str, user: str, group: str) -> StringCommand:
-    return StringCommand(
-        "chown",
-        "-h",
-        QuoteString(f"{user}:{group}"),
-        "--",
-        QuoteString(path),
-        "&&",
-        "chmod",
-        QuoteString(mode),
-        "--",
-        QuoteString(path),
-    )
+def _owned(path: str, mode: str, user: str, group: str) -> Change:
+    return Change(*_owning(path, mode, user, group), touches=[journal.file(path)])
+
+
+def _owning(path: str, mode: str, user: str, group: str) -> list[Any]:
+    name = QuoteString(path)
+    owner = QuoteString(f"{user}:{group}")
+    return ["chown", "-h", owner, "--", name, "&&", "chmod", QuoteString(mode), "--", name]
 
 
 def _noted(notify: str | None) -> list[Any]:
@@ -235,33 +229,25 @@ def _noted(notify: str | None) -> list[Any]:
 
 def _installed(
     path: str, mode: str, user: str, group: str, validate: Sequence[str], notify: str | None
-) -> StringCommand:
-    new = temporary(path)
+) -> Change:
+    new = _beside(path)
+    staged = QuoteString(journal.staged(path))
+    beside = QuoteString(new)
+    final = QuoteString(path)
     check: list[Any] = []
     if validate:
         words = [QuoteString(new if word == "%s" else word) for word in validate]
         check = [*words, ">&2", "&&"]
-    return StringCommand(
-        "{",
-        _owned(new, mode, user, group),
-        "&&",
-        *check,
-        *_noted(notify),
-        "mv",
-        "-fT",
-        "--",
-        QuoteString(new),
-        QuoteString(path),
-        ";",
-        "}",
-        "||",
-        "{",
-        "rm",
-        "-f",
-        "--",
-        QuoteString(new),
-        ";",
-        "exit",
-        "1;",
-        "}",
+    return Change(
+        *("{", "cp", "--", staged, beside, "&&", *_owning(new, mode, user, group), "&&"),
+        *(*check, "sync", "--", beside, "&&", *_noted(notify)),
+        *("mv", "-fT", "--", beside, final, "&&", "rm", "-f", "--", staged, ";", "}"),
+        *("||", "{", "rm", "-f", "--", beside, staged, ";", "exit", "1;", "}"),
+        touches=[journal.file(path)],
     )
+
+
+def _beside(path: str) -> str:
+    """Return the name beside `path` under which new content is validated; no daemon reads it."""
+    folder, _, name = path.rpartition("/")
+    return f"{folder}/.{name}.nodeproof"

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 
 from pyinfra import host
-from pyinfra.api import OperationValueError, QuoteString, StringCommand, operation
+from pyinfra.api import OperationValueError, QuoteString, operation
 
 from nodeproof.catalog.distributions import PackageManager
 from nodeproof.facts.packages import AptPackages, PackagesData
+from nodeproof.operations.journal import Change, Item, Kind
 
 LOCK_WAIT_S = 300
 """How long to wait for another package manager, e.g. one that an interrupted run left working."""
@@ -27,7 +28,7 @@ _INSTALLED = (
 
 
 @operation()
-def present(manager: PackageManager, packages: Sequence[str]) -> Generator[StringCommand]:
+def present(manager: PackageManager, packages: Sequence[str]) -> Generator[Change]:
     """
     Make packages be installed; mends what an interrupted run left half installed.
 
@@ -56,7 +57,7 @@ def present(manager: PackageManager, packages: Sequence[str]) -> Generator[Strin
             host.noop("all packages are installed")
         return
     if not now.lists_fresh:
-        yield _logged(f"{_APT} update")
+        yield _logged(f"{_APT} update", counts=False)
     # A bare name that apt does not know is a pattern to it: linux-image-6.1 is a hundred packages.
     exact = (QuoteString(f"?exact-name({name})") for name in missing)
     names = (QuoteString(name) for name in missing)
@@ -69,10 +70,12 @@ def present(manager: PackageManager, packages: Sequence[str]) -> Generator[Strin
     )
 
 
-def _logged(*command: str | QuoteString) -> StringCommand:
+def _logged(*command: str | QuoteString, counts: bool = True) -> Change:
     """Write output to a file: a package manager that loses its pipe dies half way."""
-    return StringCommand(
+    return Change(
         "install -d -m 700 /run/nodeproof && {",
         *command,
         f"; }} >{_LOG} 2>&1 || {{ code=$?; tail -n 20 {_LOG} >&2; exit $code; }}",
+        touches=[Item(Kind.PACKAGES, PackageManager.APT)],
+        counts=counts,
     )

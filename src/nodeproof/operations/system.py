@@ -6,19 +6,21 @@ import re
 from collections.abc import Generator, Sequence
 
 from pyinfra import host
-from pyinfra.api import OperationValueError, QuoteString, StringCommand, operation
+from pyinfra.api import OperationValueError, QuoteString, operation
 from pyinfra.api.operation import OperationMeta
 
 from nodeproof.facts.boot import NOTES, Boot, BootData
 from nodeproof.facts.files import FileState
 from nodeproof.facts.node import Node
+from nodeproof.operations import journal
+from nodeproof.operations.journal import Change, Item, Kind
 from nodeproof.operations.outcome import changes
 
 ZONES = "/usr/share/zoneinfo"
 
 
 @operation()
-def hostname(hostname: str) -> Generator[StringCommand]:
+def hostname(hostname: str) -> Generator[Change]:
     """
     Set the host name, live and for the next boot.
 
@@ -36,11 +38,17 @@ def hostname(hostname: str) -> Generator[StringCommand]:
     if stored is not None and stored.text.strip() == hostname == now:
         host.noop(f"the host name is {hostname}")
         return
-    yield StringCommand("hostnamectl", "set-hostname", "--", QuoteString(hostname))
+    yield Change(
+        "hostnamectl",
+        "set-hostname",
+        "--",
+        QuoteString(hostname),
+        touches=[journal.file("/etc/hostname"), Item(Kind.SYSCTL, "kernel.hostname")],
+    )
 
 
 @operation()
-def timezone(zone: str) -> Generator[StringCommand]:
+def timezone(zone: str) -> Generator[Change]:
     """
     Set the time zone.
 
@@ -58,7 +66,7 @@ def timezone(zone: str) -> Generator[StringCommand]:
     if link is not None and link.kind == "link" and link.text in (target, f"..{target}"):
         host.noop(f"the time zone is {zone}")
         return
-    yield StringCommand(
+    yield Change(
         "test",
         "-f",
         QuoteString(target),
@@ -67,13 +75,14 @@ def timezone(zone: str) -> Generator[StringCommand]:
         "-sfn",
         QuoteString(target),
         "/etc/localtime",
+        touches=[journal.file("/etc/localtime")],
     )
 
 
 @operation()
 def needs_reboot(
     topic: str, reason: str, after: Sequence[OperationMeta] = (), still: bool = False
-) -> Generator[StringCommand]:
+) -> Generator[Change]:
     """
     Note that something takes effect at the next boot only; apply then asks for that boot.
 
@@ -103,7 +112,7 @@ def needs_reboot(
     if reason in boot.notes or not (still or any(changes(change) for change in after)):
         host.noop(f"noted already, or nothing to note: {topic}")
         return
-    yield StringCommand(
+    yield Change(
         "mkdir",
         "-p",
         NOTES,
@@ -113,4 +122,5 @@ def needs_reboot(
         QuoteString(reason),
         ">",
         QuoteString(f"{NOTES}/{topic}"),
+        touches=[journal.file(f"{NOTES}/{topic}")],
     )

@@ -6,15 +6,17 @@ from collections.abc import Generator, Sequence
 from typing import Literal
 
 from pyinfra import host
-from pyinfra.api import QuoteString, StringCommand, operation
+from pyinfra.api import QuoteString, operation
 from pyinfra.api.operation import OperationMeta
 
 from nodeproof.facts.systemd import PENDING, Unit, UnitData
+from nodeproof.operations import journal
+from nodeproof.operations.journal import Change, Item, Kind
 from nodeproof.operations.outcome import changes
 
 
 @operation()
-def unit(unit: str, running: bool = True, enabled: bool = True) -> Generator[StringCommand]:
+def unit(unit: str, running: bool = True, enabled: bool = True) -> Generator[Change]:
     """
     Make a unit run (or not) now and at boot.
 
@@ -30,26 +32,26 @@ def unit(unit: str, running: bool = True, enabled: bool = True) -> Generator[Str
     """
 
     now: UnitData = host.get_fact(Unit, unit=unit)
+    touches = [journal.unit(unit)]
     if now.state == "masked" and (running or enabled):
-        yield StringCommand("systemctl", "unmask", "--", QuoteString(unit))
+        yield Change("systemctl", "unmask", "--", QuoteString(unit), touches=touches)
     if now.enabled != enabled and not (now.fixed and not enabled):
-        yield StringCommand(
-            "systemctl", "enable" if enabled else "disable", "--", QuoteString(unit)
-        )
+        verb = "enable" if enabled else "disable"
+        yield Change("systemctl", verb, "--", QuoteString(unit), touches=touches)
     if now.active != running:
         yield (
             _started(unit)
             if running
-            else StringCommand("systemctl", "stop", "--", QuoteString(unit))
+            else Change("systemctl", "stop", "--", QuoteString(unit), touches=touches)
         )
     if now.active == running and (now.enabled == enabled or now.fixed):
         host.noop(f"{unit} is as asked")
 
 
-def _started(unit: str) -> StringCommand:
+def _started(unit: str) -> Change:
     """Start a unit and insist on it: systemd calls a unit whose conditions fail a success."""
     name = QuoteString(unit)
-    return StringCommand(
+    return Change(
         "systemctl",
         "start",
         "--",
@@ -59,6 +61,7 @@ def _started(unit: str) -> StringCommand:
         "|| { systemctl status --no-pager --lines=5 --",
         name,
         ">&2; exit 1; }",
+        touches=[journal.unit(unit)],
     )
 
 
@@ -67,7 +70,7 @@ def told(
     unit: str,
     after: Sequence[OperationMeta],
     how: Literal["reload", "restart", "try-restart"] = "restart",
-) -> Generator[StringCommand]:
+) -> Generator[Change]:
     """
     Make a running unit take up its changed configuration, once, even after an interruption.
 
@@ -89,7 +92,7 @@ def told(
     if not now.pending and not any(changes(change) for change in after):
         host.noop(f"{unit} has taken up its configuration")
         return
-    yield StringCommand(
+    yield Change(
         "systemctl",
         how,
         "--",
@@ -99,4 +102,5 @@ def told(
         "-f",
         "--",
         QuoteString(f"{PENDING}/{unit}"),
+        touches=[Item(Kind.TOLD, unit)],
     )

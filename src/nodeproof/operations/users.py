@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 
 from pyinfra import host
-from pyinfra.api import OperationValueError, QuoteString, StringCommand, operation
+from pyinfra.api import OperationValueError, QuoteString, operation
 
 from nodeproof.facts.users import Accounts, AccountsData, AuthorizedKeys, SudoRule, SudoRules
+from nodeproof.operations import journal
+from nodeproof.operations.journal import ACCOUNTS, Change, Item, Kind
+
+HOMES = "/home"
+"""Where useradd makes homes (HOME in useradd(8)'s defaults)."""
 
 _KEYS_SCRIPT = (
     "umask 077; cd && mkdir -p .ssh && chmod 700 .ssh && printf '%s\\n' \"$@\" "
@@ -19,7 +24,7 @@ _KEYS_SCRIPT = (
 @operation()
 def account(
     account: str, shell: str = "/bin/bash", groups: Sequence[str] = ()
-) -> Generator[StringCommand]:
+) -> Generator[Change]:
     """
     Make an account exist with this shell, in at least these groups.
 
@@ -36,11 +41,11 @@ def account(
 
     now: AccountsData = host.get_fact(Accounts)
     for group in sorted(set(groups) - now.groups.keys()):
-        yield StringCommand("groupadd", "--", QuoteString(group))
+        yield Change("groupadd", "--", QuoteString(group), touches=[ACCOUNTS])
     user = now.users.get(account)
     if user is None:
         own = ["--gid", QuoteString(account)] if account in {*groups, *now.groups} else []
-        yield StringCommand(
+        yield Change(
             "useradd",
             "--create-home",
             *own,  # useradd refuses to make a group that is there
@@ -49,20 +54,28 @@ def account(
             *_in_groups(groups),
             "--",
             QuoteString(account),
+            touches=[ACCOUNTS, Item(Kind.TREE, f"{HOMES}/{account}")],
         )
         return
     if user.shell != shell:
-        yield StringCommand("usermod", "--shell", QuoteString(shell), "--", QuoteString(account))
+        yield Change(
+            "usermod", "--shell", QuoteString(shell), "--", QuoteString(account), touches=[ACCOUNTS]
+        )
     if missing := set(groups) - user.groups - {user.group}:
-        yield StringCommand(
-            "usermod", "--append", *_in_groups(sorted(missing)), "--", QuoteString(account)
+        yield Change(
+            "usermod",
+            "--append",
+            *_in_groups(sorted(missing)),
+            "--",
+            QuoteString(account),
+            touches=[ACCOUNTS],
         )
     elif user.shell == shell:
         host.noop(f"{account} is as asked")
 
 
 @operation()
-def authorized_keys(account: str, keys: Sequence[str]) -> Generator[StringCommand]:
+def authorized_keys(account: str, keys: Sequence[str]) -> Generator[Change]:
     """
     Make these keys the only ones that may log in as a user; written as that user, never as root.
 
@@ -79,7 +92,9 @@ def authorized_keys(account: str, keys: Sequence[str]) -> Generator[StringComman
     if host.get_fact(AuthorizedKeys, account=account) == list(keys):
         host.noop(f"the keys of {account} are as asked")
         return
-    yield StringCommand(
+    known = host.get_fact(Accounts).users.get(account)
+    home = known.home if known else f"{HOMES}/{account}"
+    yield Change(
         "runuser",
         "-u",
         QuoteString(account),
@@ -89,11 +104,12 @@ def authorized_keys(account: str, keys: Sequence[str]) -> Generator[StringComman
         QuoteString(_KEYS_SCRIPT),
         "sh",
         *(QuoteString(key) for key in keys),
+        touches=[journal.file(f"{home}/.ssh"), journal.file(f"{home}/.ssh/authorized_keys")],
     )
 
 
 @operation()
-def absent(account: str) -> Generator[StringCommand]:
+def absent(account: str) -> Generator[Change]:
     """
     Make an account not exist; its home stays, so that nothing is lost.
 
@@ -109,11 +125,11 @@ def absent(account: str) -> Generator[StringCommand]:
     if account not in host.get_fact(Accounts).users:
         host.noop(f"{account} does not exist")
         return
-    yield StringCommand("userdel", "--", QuoteString(account))
+    yield Change("userdel", "--", QuoteString(account), touches=[ACCOUNTS])
 
 
 @operation()
-def group(group: str) -> Generator[StringCommand]:
+def group(group: str) -> Generator[Change]:
     """
     Make a group exist.
 
@@ -129,11 +145,11 @@ def group(group: str) -> Generator[StringCommand]:
     if group in host.get_fact(Accounts).groups:
         host.noop(f"{group} exists")
         return
-    yield StringCommand("groupadd", "--system", "--", QuoteString(group))
+    yield Change("groupadd", "--system", "--", QuoteString(group), touches=[ACCOUNTS])
 
 
 @operation()
-def members(group: str, members: Sequence[str]) -> Generator[StringCommand]:
+def members(group: str, members: Sequence[str]) -> Generator[Change]:
     """
     Make these users the only supplementary members of a group.
 
@@ -152,18 +168,17 @@ def members(group: str, members: Sequence[str]) -> Generator[StringCommand]:
         host.noop(f"the members of {group} are as asked")
         return
     for member in sorted(now - set(members)):
-        yield StringCommand("gpasswd", "-d", QuoteString(member), QuoteString(group))
+        yield Change("gpasswd", "-d", QuoteString(member), QuoteString(group), touches=[ACCOUNTS])
     for member in sorted(set(members) - now):
-        yield StringCommand("gpasswd", "-a", QuoteString(member), QuoteString(group))
+        yield Change("gpasswd", "-a", QuoteString(member), QuoteString(group), touches=[ACCOUNTS])
 
 
 @operation()
-def administrators(admins: Sequence[str], group: str) -> Generator[StringCommand]:
+def administrators(admins: Sequence[str], group: str) -> Generator[Change]:
     """
     Make nobody but these users able to become root: not by group, not by a sudoers file.
 
     Files that belong to a package of the distribution, or name only these users, are left alone.
-    A foreign file is kept beside the record of runs, readable by root only.
 
     + admins: who may
     + group: the distribution's group of administrators
@@ -188,27 +203,10 @@ def administrators(admins: Sequence[str], group: str) -> Generator[StringCommand
     if not others and not files:
         host.noop("nobody else may become root")
     for member in sorted(others):
-        yield StringCommand("gpasswd", "-d", QuoteString(member), QuoteString(group))
+        yield Change("gpasswd", "-d", QuoteString(member), QuoteString(group), touches=[ACCOUNTS])
     for rule in files:
-        kept = f"/var/lib/nodeproof/removed{rule.file}"
-        yield StringCommand(
-            "install",
-            "-D",
-            "-m",
-            "600",
-            "--",
-            QuoteString(rule.file),
-            QuoteString(kept),
-            "&&",
-            "chmod",
-            "700",
-            "/var/lib/nodeproof",
-            "&&",
-            "rm",
-            "-f",
-            "--",
-            QuoteString(rule.file),
-        )
+        path = rule.file
+        yield Change("rm", "-f", "--", QuoteString(path), touches=[journal.file(path)])
 
 
 def foreign(rule: SudoRule, users: set[str], groups: set[str]) -> frozenset[str]:

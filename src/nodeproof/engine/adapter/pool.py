@@ -13,6 +13,11 @@ T = TypeVar("T")
 AT_ONCE = 200
 
 
+def pause(seconds: float) -> None:
+    """Wait while other hosts go on."""
+    gevent.sleep(seconds)
+
+
 def each(hosts: Sequence[Host], function: Callable[[Host], T]) -> tuple[list[T], bool]:
     """Call `function` for every host in parallel; return the results and whether Ctrl-C came.
 

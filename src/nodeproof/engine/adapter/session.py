@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass
 from difflib import unified_diff
+from functools import partial
 from typing import Any, cast
 
 import gevent
@@ -24,13 +26,17 @@ from pyinfra.api.host import Host
 from pyinfra.api.operation import OperationMeta
 from pyinfra.api.operations import run_host_op
 from pyinfra.api.state import StateOperationHostData, StateStage
+from pyinfra.connectors.local import LocalConnector
 from pyinfra.connectors.util import CommandOutput
 from pyinfra.context import ctx_config, ctx_host, ctx_inventory, ctx_state
 
 from nodeproof.engine.adapter import facts
 from nodeproof.engine.adapter.connector import OURS, NodeSSHConnector, RootShellMixin
+from nodeproof.engine.adapter.guard import Guard
 from nodeproof.engine.result import Change, ChangeStatus
 from nodeproof.errors import NodeproofError, RefusedError, UnreachableError, said
+from nodeproof.operations import journal
+from nodeproof.operations.journal import OpenRun
 from nodeproof.secrets import is_secret
 
 CONNECT_TIMEOUT_S = 10
@@ -58,10 +64,14 @@ class Planned:
     name: str
     commands: tuple[str, ...]
     diff: str
+    counted: tuple[str, ...]
+    """The commands without those that may be needed or not."""
+    slow: bool = False
+    """Whether it may take minutes."""
 
     def digest(self) -> str:
         """Return a sha256 over what would be done."""
-        text = "\x00".join((self.layer, self.name, *self.commands, self.diff))
+        text = "\x00".join((self.layer, self.name, *self.counted))
         return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -128,6 +138,11 @@ class Session:
             self.host.disconnect()
 
     @property
+    def is_local(self) -> bool:
+        """Whether the node is this machine itself."""
+        return isinstance(self.host.connector, LocalConnector)
+
+    @property
     def round_trips(self) -> int:
         """How many commands and uploads went to the node so far."""
         return getattr(self.host.connector, "round_trips", 0)
@@ -137,22 +152,28 @@ class Session:
         with self._context():
             return self._reading(lambda: self.host.get_fact(cls, **arguments))
 
-    def along(self, cls: type, **arguments: Any) -> None:
-        """Have a fact read together with the next ones; `known` and `fact` then cost nothing."""
-        with self._context(), suppress(facts.NeedFact):
-            self.cache.noting(lambda: self.host.get_fact(cls, **arguments))
-
     def known(self, cls: type, **arguments: Any) -> Any:
         """Return a fact if it was read already, else None."""
         return self.cache.known(cls.__name__, **arguments)
 
-    def anew(self, *wanted: type) -> None:
-        """Forget what is known of the node, and read these facts together."""
-        self.cache.forget()
-        for cls in wanted:
-            self.along(cls)
+    def facts(self, *classes: type) -> tuple[Any, ...]:
+        """Read facts without arguments, all in one round trip."""
         with self._context():
+            for cls in classes:
+                with contextlib.suppress(facts.NeedFact):
+                    self.cache.noting(partial(self.host.get_fact, cls))
             self._reading(self.cache.fetch)
+            return tuple(self.host.get_fact(cls) for cls in classes)
+
+    def forget(self) -> None:
+        """Read everything anew: the node was changed by somebody else."""
+        self.cache.forget()
+        self._forget_operations()
+
+    def within(self, function: Callable[[State, Host], Any]) -> Any:
+        """Call a function of pyinfra's state and host in this host's context."""
+        with self._context():
+            return function(self.state, self.host)
 
     def execute(self, command: str) -> tuple[int, bytes, bytes]:
         """Run a command and return its exit code, output and error output.
@@ -203,13 +224,17 @@ class Session:
                 _reset(self._data(op).operation_meta)
             return planned
 
-    def run(self, foreseen: list[Planned], begin: Callable[[Planned], None]) -> Iterator[Change]:
+    def run(
+        self, foreseen: list[Planned], run: OpenRun, begin: Callable[[Planned], None]
+    ) -> Iterator[Change]:
         """Run the operations in order, yielding one result each; the first failure skips the rest.
 
         `begin` is called before an operation that is foreseen to change something. After each
-        change on the node its facts are read anew.
+        change on the node its facts are read anew. Changes that could cut access are confirmed.
         """
         self.state.current_stage = StateStage.Execute
+        journal.set_run(self.host.connector_data, run)
+        guard = Guard(self, run)
         failed = ""
         order = list(self.host.op_hash_order)
         for at, (op, plan) in enumerate(zip(order, foreseen, strict=True)):
@@ -217,6 +242,10 @@ class Session:
                 yield Change(
                     layer=plan.layer, name=plan.name, status=ChangeStatus.SKIPPED, reason=failed
                 )
+                continue
+            if plan.commands and guard.due(slow=plan.slow) and (change := _confirmed(guard)):
+                failed = f"an earlier change was taken back: {change.reason}"
+                yield change
                 continue
             if plan.commands:
                 begin(plan)
@@ -229,6 +258,8 @@ class Session:
                 change = self._run_one(op, plan, order[at : end + 1])
             if change.status is ChangeStatus.FAILED:
                 failed = f"an earlier change failed: {change.name}"
+            yield change
+        if change := _confirmed(guard):
             yield change
 
     def _run_one(self, op: str, plan: Planned, together: list[str]) -> Change:
@@ -319,8 +350,11 @@ class Session:
     def _planned(self, op: str, commands: list[Any]) -> Planned:
         layer, _, name = self._name(op).partition(" | ")
         shown = tuple(line for command in commands for line in _shown(command))
+        counts = [one for one in commands if getattr(one, "counts", True)]
+        counted = tuple(line for command in counts for line in _shown(command))
         diff = "".join(self._diff(command) for command in commands)
-        return Planned(layer, name or layer, shown, diff)
+        slow = any(isinstance(one, journal.Change) and one.slow for one in commands)
+        return Planned(layer, name or layer, shown, diff, counted, slow)
 
     def _diff(self, command: Any) -> str:
         if not isinstance(command, FileUploadCommand) or is_secret(command.src):
@@ -366,6 +400,21 @@ class Session:
         return stack
 
 
+def _confirmed(guard: Guard) -> Change | None:
+    """Confirm what could have cut access; return a failed change where it was taken back."""
+    started = time.monotonic()
+    problem = guard.confirm()
+    if not problem:
+        return None
+    return Change(
+        layer="guard",
+        name="Confirm over a new connection",
+        status=ChangeStatus.FAILED,
+        reason=problem,
+        duration_s=round(time.monotonic() - started, 3),
+    )
+
+
 def _reset(meta: OperationMeta) -> None:
     meta._success = None
     meta._commands = None
@@ -386,7 +435,7 @@ def _shown(command: Any) -> list[str]:
         digest = (
             "secret" if is_secret(command.src) else hashlib.sha256(_content(command)).hexdigest()
         )
-        return [f"upload {command.dest} ({digest})"]
+        return [f"upload {getattr(command, 'final', command.dest)} ({digest})"]
     if isinstance(command, FunctionCommand):
         return [f"call {command.function.__name__}"]
     return [str(command)]

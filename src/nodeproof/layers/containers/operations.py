@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Generator
 
 from pyinfra import host
-from pyinfra.api import QuoteString, StringCommand, operation
+from pyinfra.api import QuoteString, operation
 
 from nodeproof.layers.containers.facts import LABEL, RECIPE, LiveRestore, ProbeImage
 from nodeproof.layers.containers.settings import PROBE_IMAGE
+from nodeproof.operations.journal import Change, Item, Kind
 
 RELOAD_S = 30
 
@@ -34,7 +35,7 @@ exit 1
 
 
 @operation()
-def probe_image(engine: str) -> Generator[StringCommand]:
+def probe_image(engine: str) -> Generator[Change]:
     """
     Make an engine have the image that checks run, made of the node's own shell.
 
@@ -50,11 +51,13 @@ def probe_image(engine: str) -> Generator[StringCommand]:
     if host.get_fact(ProbeImage, engine=engine):
         host.noop("the image is there")
         return
-    yield StringCommand("sh", "-c", QuoteString(_BUILD), "sh", QuoteString(engine))
+    yield Change(
+        "sh", "-c", QuoteString(_BUILD), "sh", QuoteString(engine), touches=[_image(engine)]
+    )
 
 
 @operation()
-def live_restore(unit: str) -> Generator[StringCommand]:
+def live_restore(unit: str) -> Generator[Change]:
     """
     Make the running Docker daemon let containers go on, before anything restarts it.
 
@@ -72,4 +75,13 @@ def live_restore(unit: str) -> Generator[StringCommand]:
     if host.get_fact(LiveRestore):
         host.noop("containers go on while the daemon restarts")
         return
-    yield StringCommand("sh", "-c", QuoteString(_RELOAD), "sh", QuoteString(unit))
+    yield Change(
+        *("sh", "-c", QuoteString(_RELOAD), "sh", QuoteString(unit)),
+        touches=[Item(Kind.TOLD, unit)],
+    )
+
+
+def _image(engine: str) -> Item:
+    probe = f"{engine} image inspect --format '{{{{.Id}}}}' {PROBE_IMAGE}"
+    undo = f"{engine} image rm --force {PROBE_IMAGE}"
+    return Item(Kind.CUSTOM, f"image {PROBE_IMAGE} of {engine}\t{probe}\t{undo}")

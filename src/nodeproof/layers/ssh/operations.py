@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator
 
 from pyinfra import host
-from pyinfra.api import FileUploadCommand, QuoteString, StringCommand, operation
+from pyinfra.api import FileUploadCommand, QuoteString, operation
 
 from nodeproof.facts.files import FileState, FileStateData
 from nodeproof.layers.ssh.facts import (
@@ -16,7 +16,8 @@ from nodeproof.layers.ssh.facts import (
     SshdFiles,
     directives,
 )
-from nodeproof.operations import files
+from nodeproof.operations import files, journal
+from nodeproof.operations.journal import Change
 
 DISABLED = "# nodeproof: the drop-in decides: "
 CUMULATIVE = frozenset({"allowusers", "allowgroups"})
@@ -24,7 +25,7 @@ CUMULATIVE = frozenset({"allowusers", "allowgroups"})
 
 
 @operation()
-def decides(path: str, text: str, notify: str) -> Generator[FileUploadCommand | StringCommand]:
+def decides(path: str, text: str, notify: str) -> Generator[FileUploadCommand | Change]:
     """
     Make a drop-in be read, and nothing before it or in ``Match all`` set what it sets.
 
@@ -79,7 +80,7 @@ def _wins(one: Directive, earlier: bool, keys: set[str]) -> bool:
 
 
 @operation()
-def tight() -> Generator[StringCommand]:
+def tight() -> Generator[Change]:
     """
     Make sshd's files root's, writable by nobody else, and host keys readable by nobody else.
 
@@ -94,7 +95,10 @@ def tight() -> Generator[StringCommand]:
     if not loose:
         host.noop("sshd's files are root's alone")
         return
-    yield StringCommand("chown", "root", "--", *(QuoteString(path) for path in loose))
-    yield StringCommand("chmod", "go-w", "--", *(QuoteString(path) for path in loose))
+    touches = [journal.file(path) for path in loose]
+    names = [QuoteString(path) for path in loose]
+    yield Change("chown", "root", "--", *names, touches=touches)
+    yield Change("chmod", "go-w", "--", *names, touches=touches)
     if keys := [path for path in loose if path.endswith("_key")]:
-        yield StringCommand("chmod", "600", "--", *(QuoteString(path) for path in keys))
+        secret = [QuoteString(path) for path in keys]
+        yield Change("chmod", "600", "--", *secret, touches=touches)

@@ -1,0 +1,98 @@
+# shellcheck shell=dash
+# Where things are, how they are written so that a power cut cannot lose them, and who is at work.
+set -u
+umask 077
+export LC_ALL=C
+HOME_DIR=${NODEPROOF_HOME:-/var/lib/nodeproof}
+RUN_DIR=${NODEPROOF_RUN:-/run/nodeproof}
+RUNS=$HOME_DIR/runs
+ETC=${NODEPROOF_ETC:-/etc} # elsewhere only in tests
+ARMED=$HOME_DIR/armed
+LOCK=$RUN_DIR/owner
+TAB=$(printf '\t')
+
+# Exit codes that the controller knows.
+BUSY=75
+CLOSED=77
+
+die() { # die MESSAGE [CODE]
+    printf '%s\n' "journal: $1" >&2
+    exit "${2:-1}"
+}
+
+now() { date -u +%Y-%m-%dT%H:%M:%SZ; }
+
+stored() { # stored FILE|FOLDER: it survives a power cut with all that is in it, and so does its name
+    find "$1" -type f -exec sync -- {} + && find "$1" -type d -exec sync -- {} + && sync -- "$(dirname -- "$1")"
+}
+
+put() { # put FILE: replace it with standard input, in one step, durably
+    cat >"$1.new" && sync -- "$1.new" && mv -f -- "$1.new" "$1" && sync -- "$(dirname -- "$1")"
+}
+
+note() { # note RUN WORD...: append one line to a run's log, durably
+    local run=$1
+    shift
+    printf '%s %s\n' "$(now)" "$*" >>"$RUNS/$run/log" && sync -- "$RUNS/$run/log"
+}
+
+is_run() { # is_run RUN: a name that cannot leave the folder of runs
+    case $1 in '' | *[!0-9A-Za-z-]*) return 1 ;; *) [ -d "$RUNS/$1" ] ;; esac
+}
+
+field() { # field FILE KEY: the value of a `key=value` line
+    sed -n "s/^$2=//p" "$1" 2>/dev/null | head -n 1
+}
+
+# --- who is at work -------------------------------------------------------------------------
+# A run belongs to the connection that opened it: the sshd process above us, which is the same for
+# all commands of a connection and ends with it. On this machine itself it is the controller.
+
+started() { # started PID: when the process was started, in ticks since boot; empty when it is gone
+    sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | cut -d ' ' -f 20
+}
+
+connection() { # print the pid of the connection that we serve
+    local pid=$$
+    [ -z "${NODEPROOF_OWNER:-}" ] || { echo "$NODEPROOF_OWNER"; return; }
+    while [ "$pid" -gt 1 ]; do
+        case $(cat "/proc/$pid/comm" 2>/dev/null) in sshd*) echo "$pid"; return ;; esac
+        pid=$(sed -n 's/^PPid:\t//p' "/proc/$pid/status" 2>/dev/null)
+        [ -n "$pid" ] || break
+    done
+    echo "$PPID"
+}
+
+owner_alive() { # whether the owner named in the lock file still lives
+    local pid
+    pid=$(field "$LOCK" pid)
+    [ -n "$pid" ] && [ "$(field "$LOCK" boot)" = "$(cat /proc/sys/kernel/random/boot_id)" ] &&
+        [ "$(started "$pid")" = "$(field "$LOCK" started)" ]
+}
+
+owner() { # print the run that holds the lock, if its owner is alive or a change of it still runs
+    [ -e "$LOCK" ] || return 0
+    if owner_alive || ! flock -n "$LOCK.step" true; then field "$LOCK" run; fi
+}
+
+own() { # own RUN: take the lock; fails when another run has it
+    local other pid code
+    mkdir -p -- "$RUN_DIR"
+    exec 9>"$LOCK.mutex"
+    flock -w 10 9 || return 1
+    other=$(owner)
+    if [ -n "$other" ] && [ "$other" != "$1" ]; then
+        exec 9>&-
+        return 1
+    fi
+    pid=$(connection)
+    printf 'run=%s\npid=%s\nstarted=%s\nboot=%s\n' "$1" "$pid" "$(started "$pid")" \
+        "$(cat /proc/sys/kernel/random/boot_id)" >"$LOCK.new" && mv -f -- "$LOCK.new" "$LOCK"
+    code=$?
+    exec 9>&-
+    return $code
+}
+
+owned() { # owned RUN: whether this run has the lock
+    [ "$(field "$LOCK" run)" = "$1" ]
+}

@@ -1,0 +1,175 @@
+# shellcheck shell=dash
+# The item `packages`: which are installed, in which version, held or wanted by a person, and what
+# their scripts did to /etc. Its name is the package manager: apt.
+
+_APT="apt-get -y -q --no-install-recommends -o DPkg::Lock::Timeout=300 -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold"
+_ROOTS="/var/lib /var/spool /opt /srv /usr/local /home"
+# Written by whoever is asked for them; never what a package brings.
+_NOT_THEIRS='^/etc/(passwd|shadow|group|gshadow|subuid|subgid)-?$|^/etc/(\.pwd\.lock|ld\.so\.cache|resolv\.conf|mtab|adjtime|machine-id)$'
+
+_installed() { dpkg-query -W -f '${db:Status-Abbrev}\t${binary:Package}\t${Version}\n' | sed -n 's/^[ih]i \t//p' | sort; }
+_known() { dpkg-query -W -f '${db:Status-Abbrev}\t${binary:Package}\n' | sed -n '/^un/d;s/^.*\t//p' | sort; }
+
+state_packages() { { _installed; apt-mark showhold; } | sha256sum | cut -d ' ' -f 1; }
+
+save_packages() {
+    _kept "$2" && tar --numeric-owner --acls --xattrs --selinux -C / -cf "$2.tar" etc 2>/dev/null &&
+        save_accounts '' "$2.accounts" || return 1
+    [ -e "${2%/*/*}/roots" ] || { roots >"${2%/*/*}/roots" && kernel >"${2%/*/*}/kernel"; }
+    sync -- "$2".*
+}
+after_packages() { _kept "$2.now" && after_accounts '' "$2.accounts"; }
+
+_kept() { # what is compared later: names and versions, marks, and each file of /etc
+    _installed >"$1.list" && apt-mark showmanual | sort >"$1.manual" && apt-mark showhold | sort >"$1.hold" &&
+        _known >"$1.known" && _manifest >"$1.etc"
+}
+
+_manifest() { # print two lines a path: what it is, and what it holds
+    {
+        find /etc -xdev -printf '%p\t%y %m %U %G %l\n'
+        find /etc -xdev -type f -exec sha256sum -- {} + | sed 's/^\([^ ]*\) .\(.*\)/\2\t\1/'
+    } | awk -F '\t' -v theirs="$_NOT_THEIRS" '$1 !~ theirs' | sort
+}
+
+roots() { # what stands at the top of the places where packages and daemons keep things
+    # shellcheck disable=SC2086 # a list of folders
+    find $_ROOTS -xdev -mindepth 1 -maxdepth 1 2>/dev/null | sort
+}
+
+_only_in() { comm -23 -- "$1" "$2"; }
+
+_new() { cut -f 1 "$1.list" | sort >"$1.b" && cut -f 1 "$1.now.list" | sort >"$1.n" && _only_in "$1.n" "$1.b"; }
+_gone() { # as name=version
+    local name
+    cut -f 1 "$1.list" | sort >"$1.b" && cut -f 1 "$1.now.list" | sort >"$1.n" && _only_in "$1.b" "$1.n" |
+        while read -r name; do awk -F '\t' -v name="$name" '$1 == name { print $1 "=" $2 }' "$1.list"; done
+}
+_other_version() { # as name=version, where the version that the change brought is still there
+    _installed >"$1.is"
+    join -t "$TAB" "$1.list" "$1.now.list" | join -t "$TAB" - "$1.is" |
+        awk -F '\t' '$2 != $3 && $3 == $4 { print $1 "=" $2 }'
+}
+_present() { _known >"$1.is" && comm -12 - "$1.is"; } # of the names on standard input
+
+conflicts_packages() {
+    local new name wanted path
+    [ -e "$2.now.list" ] || return 0
+    new=$(_new "$2" | _present "$2")
+    if [ -n "$new" ]; then
+        # What later changes of the run brought will have been taken back by then.
+        printf '%s\n' "$new" | sed 's/:.*//' >>"$seen.packages"
+        # shellcheck disable=SC2086 # a list of names
+        apt-get -s -q remove -- $new 2>&1 | sed -n 's/^Remv \([^ ]*\).*/\1/p' | sort -u >"$2.b"
+        sort -u "$seen.packages" >"$2.is"
+        _only_in "$2.b" "$2.is" | while read -r name; do echo "$name was installed since and needs what this run installed"; done
+    fi
+    { _gone "$2"; _other_version "$2"; } | while read -r wanted; do
+        apt-cache madison "${wanted%%=*}" 2>/dev/null | grep -qF " ${wanted#*=} " ||
+            echo "${wanted%%=*}: version ${wanted#*=} is no longer offered by the repositories"
+    done
+    _touched "$2" | while read -r path; do
+        _same "$path" "$2.etc" || _same "$path" "$2.now.etc" || _is_later_item "$path" "${2%/*}" ||
+            ! grep -q "^$path$TAB" "$2.etc" || echo "$path: changed since, not by nodeproof"
+    done
+    _unmerged "$2.accounts"
+}
+
+_touched() { sort "$1.etc" "$1.now.etc" | uniq -u | cut -f 1 | sort -u; } # paths that the change changed
+_same() { # _same PATH MANIFEST: whether the path is what the manifest says
+    printf '%s' "$(awk -F '\t' -v path="$1" '$1 == path' "$2")" >"$LATER.a"
+    {
+        find "$1" -maxdepth 0 -printf '%p\t%y %m %U %G %l\n'
+        [ ! -f "$1" ] || [ -L "$1" ] || sha256sum -- "$1" | sed 's/^\([^ ]*\) .\(.*\)/\2\t\1/'
+    } 2>/dev/null | sort >"$LATER.b"
+    [ "$(cat "$LATER.a")" = "$(cat "$LATER.b")" ]
+}
+_is_later_item() { # _is_later_item PATH STEP: whether a later change of this run, still to be taken back, explains it
+    local items
+    for items in "${2%/*}"/[0-9]*/items; do
+        [ "${items%/*}" \> "$2" ] && grep -qFx -- "file$TAB$1" "$items" && return 0
+    done
+    return 1
+}
+
+restore_packages() {
+    local log=$RUN_DIR/packages.log code=0 new old
+    export DEBIAN_FRONTEND=noninteractive
+    [ -e "$2.now.list" ] || after_packages "$1" "$2" || return 1 # interrupted: take what is there
+    : >"$log"
+    dpkg --force-confdef --force-confold --configure -a >>"$log" 2>&1
+    new=$(_new "$2" | _present "$2")
+    _manifest | cut -f 1 | sort -u >"$2.pre"
+    # shellcheck disable=SC2086 # lists of names
+    {
+        [ -z "$new" ] || { $_APT remove -- $new >>"$log" 2>&1 && _set_aside "${2%/*/*}" && dpkg --purge -- $new >>"$log" 2>&1; } || code=1
+        old=$(_gone "$2"; _other_version "$2")
+        [ -z "$old" ] || $_APT --allow-downgrades install -- $old >>"$log" 2>&1 || code=1
+    }
+    _marked "$2" >>"$log" 2>&1
+    [ $code = 0 ] || tail -n 5 "$log" >&2
+    _forget_kernel "${2%/*/*}"
+    _restore_etc "$2" || code=1
+    restore_accounts '' "$2.accounts" || code=1
+    ldconfig
+    return $code
+}
+
+_marked() { # wanted by a person, or held, as before
+    _only_in "$1.manual" "$1.now.manual" | _present "$1" | xargs -r apt-mark manual
+    _only_in "$1.now.manual" "$1.manual" | _present "$1" | xargs -r apt-mark auto
+    _only_in "$1.hold" "$1.now.hold" | xargs -r apt-mark hold
+    _only_in "$1.now.hold" "$1.hold" | xargs -r apt-mark unhold
+}
+
+# What daemons of these packages left in the kernel: AppArmor profiles, bridges, forwarding.
+_forget_kernel() { # _forget_kernel RUN_FOLDER
+    local kind name
+    [ -e "$1/kernel.now" ] || return 0
+    _only_in "$1/kernel.now" "$1/kernel" | while read -r kind name; do
+        case $kind in
+            profile) printf %s "$name" >$PROFILES/.remove 2>/dev/null ;;
+            bridge) ip link delete "$name" 2>/dev/null ;;
+            forwarding) grep -qx 'forwarding 0' "$1/kernel" && echo 0 >/proc/sys/net/ipv4/ip_forward ;;
+        esac
+    done
+    return 0
+}
+kernel() { # which of these there are
+    local bridge
+    {
+        echo "forwarding $(cat /proc/sys/net/ipv4/ip_forward)"
+        sed -n 's/ ([a-z]*)$//;s/^/profile /p' $PROFILES/profiles 2>/dev/null
+        for bridge in /sys/class/net/*/bridge; do
+            [ ! -d "$bridge" ] || { bridge=${bridge%/bridge} && echo "bridge ${bridge##*/}"; }
+        done
+    } | sort -u
+}
+
+# What daemons of these packages made: kept, out of the way, before a package's script deletes it.
+_set_aside() { # _set_aside RUN_FOLDER
+    local path
+    [ -e "$1/roots.now" ] || return 0
+    _only_in "$1/roots.now" "$1/roots" | while read -r path; do
+        [ ! -e "$path" ] || dpkg -S -- "$path" >/dev/null 2>&1 || keep_aside "$path"
+    done
+}
+
+_restore_etc() { # the deepest first, so that directories are empty when their turn comes
+    local failed=0 path
+    _manifest | cut -f 1 | sort -u >"$1.is"
+    cut -f 1 "$1.etc" | sort -u | comm -12 - "$1.pre" | comm -23 - "$1.is" >"$1.n" # gone with a package
+    for path in $({ cat "$1.n"; _touched "$1"; } | sort -ru); do
+        _same "$path" "$1.etc" && continue
+        if grep -q "^$path$TAB" "$1.etc"; then
+            tar --numeric-owner --acls --xattrs --xattrs-include='*' --selinux --no-recursion -C / -xpf "$1.tar" "${path#/}" || failed=1
+        elif [ -d "$path" ] && [ ! -L "$path" ]; then
+            rmdir -- "$path" 2>/dev/null || :
+        elif _same "$path" "$1.now.etc"; then
+            rm -f -- "$path"
+        else
+            keep_aside "$path" || failed=1
+        fi
+    done
+    return $failed
+}
