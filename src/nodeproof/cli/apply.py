@@ -57,8 +57,8 @@ def apply(
         if dry:
             finish(planned, as_json=as_json, diff=diff)
         _agree(planned, diff)
-    result, _ = _run(Command.APPLY, fleet, _options(selection, password, order, agreed))
-    finish(result, as_json=as_json, diff=diff)
+    done, _ = _run(Command.APPLY, fleet, _options(selection, password, order, agreed))
+    finish(done, as_json=as_json, diff=diff)
 
 
 def _options(

@@ -61,6 +61,7 @@ class Options:
         self.ask_password = ask_password
         self.agreed = agreed
         """Host to what its plan rests on: apply refuses a host where that is no longer so."""
+        self.reboot = reboot or Order()
         self.planned: dict[str, Fingerprint] = {}
         """The same of what was planned now."""
         self.reboot = reboot or Order()
@@ -217,8 +218,8 @@ def _plan(work: _Work) -> Node:
         facts=facts.model_dump(mode="json"),
         plan_hash=found.hash,
         changes=changes,
-        reboot=foresee_reboot(work.session, work.reboot),
         notes=notes(work.journal),
+        reboot=foresee_reboot(work.session, work.reboot),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Self
 
 from pyinfra.api import FactBase
 from typing_extensions import override
@@ -168,6 +169,11 @@ class BootData(Selective):
             found.append(f"kernel {newer} is installed, {self.running} runs")
         return tuple(found)
 
+    @override
+    def counted(self) -> Self:
+        """Leave all out: changes do not rest on it, and a boot moves it."""
+        return type(self)()
+
     def kernel(self, version: str) -> Kernel:
         """Return an installed kernel; one without any part where it is not there."""
         found = (kernel for kernel in self.kernels if kernel.version == version)
@@ -204,7 +210,7 @@ class Boot(FactBase[BootData]):
         BootData(running="6.12.117+deb13-cloud-amd64", loader=Loader.DIRECT, ...)
     """
 
-    called = "the boot"
+    called = "its boot"
 
     @override
     def command(self) -> str:

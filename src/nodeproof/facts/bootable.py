@@ -146,7 +146,7 @@ class Bootable(FactBase[BootableData]):
         BootableData(root="ext4 /dev/vda1", modules=("ext4", "virtio_blk"), listed=412, ...)
     """
 
-    called = "a kernel"
+    called = "what can boot"
 
     @override
     def command(self, kernel: str) -> StringCommand:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from difflib import unified_diff
-from functools import partial
 from typing import Any, cast
 
 import gevent
@@ -152,16 +150,11 @@ class Session:
         with self._context():
             return self._reading(lambda: self.host.get_fact(cls, **arguments))
 
-    def known(self, cls: type, **arguments: Any) -> Any:
-        """Return a fact if it was read already, else None."""
-        return self.cache.known(cls.__name__, **arguments)
-
     def facts(self, *classes: type) -> tuple[Any, ...]:
         """Read facts without arguments, all in one round trip."""
+        for cls in classes:
+            self.along(cls)
         with self._context():
-            for cls in classes:
-                with contextlib.suppress(facts.NeedFact):
-                    self.cache.noting(partial(self.host.get_fact, cls))
             self._reading(self.cache.fetch)
             return tuple(self.host.get_fact(cls) for cls in classes)
 
@@ -174,6 +167,20 @@ class Session:
         """Call a function of pyinfra's state and host in this host's context."""
         with self._context():
             return function(self.state, self.host)
+
+    def along(self, cls: type, **arguments: Any) -> None:
+        """Have a fact read together with the next ones; `known` and `fact` then cost nothing."""
+        with self._context(), suppress(facts.NeedFact):
+            self.cache.noting(lambda: self.host.get_fact(cls, **arguments))
+
+    def known(self, cls: type, **arguments: Any) -> Any:
+        """Return a fact if it was read already, else None."""
+        return self.cache.known(cls.__name__, **arguments)
+
+    def anew(self, *wanted: type) -> None:
+        """Forget what is known of the node, and read these facts together."""
+        self.cache.forget()
+        self.facts(*wanted)
 
     def execute(self, command: str) -> tuple[int, bytes, bytes]:
         """Run a command and return its exit code, output and error output.
