@@ -187,10 +187,7 @@ class Machine:
     def fact(self, cls: type, **arguments: Any) -> Any:
         return {Boot: self.boots[0], Work: self.work, Bootable: self.found}[cls]
 
-    def facts(self, *wanted: type) -> tuple[Any, ...]:
-        return tuple(self.fact(cls) for cls in wanted)
-
-    def forget(self) -> None:
+    def anew(self, *wanted: type) -> None:
         pass
 
     def execute(self, command: str) -> tuple[int, bytes, bytes]:

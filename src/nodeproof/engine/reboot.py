@@ -152,10 +152,9 @@ class _Reboot:
 
     def _examined(self) -> BootData:
         self.say("looking whether it would come back from a reboot")
-        self.session.forget()
-        boot: BootData
-        work: tuple[str, ...]
-        boot, work = self.session.facts(Boot, Work)
+        self.session.anew(Boot, Work)
+        boot: BootData = self.session.fact(Boot)
+        work: tuple[str, ...] = self.session.fact(Work)
         kernels = {one: self.session.fact(Bootable, kernel=one) for one in boot.candidates}
         if problems := examine(boot, kernels):
             raise RefusedError(
@@ -213,7 +212,7 @@ class _Reboot:
         self.session.execute(f"timeout {limit:.0f} systemctl is-system-running --wait")
 
     def _prove(self, before: BootData, failed: set[str]) -> None:
-        self.session.forget()
+        self.session.anew(Boot)
         now: BootData = self.session.fact(Boot)
         if now.machine_id != before.machine_id:
             raise NodeproofError(

@@ -64,7 +64,6 @@ class Options:
         self.reboot = reboot or Order()
         self.planned: dict[str, Fingerprint] = {}
         """The same of what was planned now."""
-        self.reboot = reboot or Order()
         self.run = ""
         self.inventory = ""
 
@@ -120,7 +119,7 @@ class _Work:
         """Read what the machine is, and what its journal says."""
         self.watcher.node(self.name, "inspecting")
         facts: NodeFacts
-        facts, self.journal = self.session.facts(NodeFact, Journal, Boot)[:2]
+        facts, self.journal = self.session.facts(NodeFact, Journal)
         return facts
 
     def refuse_stale(self, found: Fingerprint) -> None:
@@ -152,6 +151,7 @@ class _Work:
         """Return facts, foreseen changes, and what they rest on; changes nothing."""
         facts = self.facts()
         distribution = preflight(self.name, facts)
+        self.session.along(Boot)
         self.watcher.node(self.name, "planning")
         settings, layers = self.settings, self.options.layers
         try:

@@ -127,11 +127,6 @@ class BootData(Selective):
     """Packages that asked for a reboot; None where nobody did, empty where none is named."""
     notes: tuple[str, ...] = ()
 
-    @override
-    def counted(self) -> BootData:
-        """Return nothing: no plan rests on it, and whether to reboot is decided at the end."""
-        return BootData()
-
     @property
     def tried(self) -> str:
         """The kernel that an earlier reboot was to try, while it has not come up well."""
