@@ -30,9 +30,20 @@ def results_dir() -> Path:
     return home / "nodeproof" / "results"
 
 
-def runs() -> list[str]:
-    """Return the ids of all kept runs, oldest first."""
-    return sorted(path.stem for path in results_dir().glob("*.json"))
+def runs(*commands: Command) -> list[str]:
+    """Return the ids of all kept runs, oldest first; of these commands only, where any is given.
+
+    A file that cannot be read is left out where its command matters.
+    """
+    found = sorted(path.stem for path in results_dir().glob("*.json"))
+    return [run for run in found if _made_by(run) in commands] if commands else found
+
+
+def _made_by(run: str) -> Command | None:
+    try:
+        return read(results_dir() / f"{run}.json").command
+    except UsageError:
+        return None
 
 
 def save(result: Result) -> Path:

@@ -4,14 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 from rich.cells import cell_len
 from rich.text import Text
 
-from nodeproof.engine.result import Change, ChangeStatus, Check, Node, NodeStatus, Result, Verdict
-from nodeproof.evidence import summary
+from nodeproof.engine.result import (
+    Change,
+    ChangeStatus,
+    Check,
+    Command,
+    Node,
+    NodeStatus,
+    Result,
+    Verdict,
+)
+from nodeproof.evidence import remarks, summary
 from nodeproof.evidence.alike import Shared, alike, in_order
+from nodeproof.evidence.history import run_table
 from nodeproof.evidence.page import Page, padded
 from nodeproof.evidence.plain import one_line
 from nodeproof.evidence.summary import plural
@@ -50,10 +61,15 @@ def render_text(
     """
     view = _View(Page(width, color=color), result, verbose, diff)
     _head(view)
-    _nodes(view)
+    if result.command is Command.RUNS:
+        run_table(view.page, result, partial(_names, view))
+    else:
+        _nodes(view)
     _reasons(view)
     _changes(view)
+    remarks.lasting(view.page, result, partial(_names, view))
     _checks(view)
+    remarks.notes(view.page, result, partial(_names, view))
     _end(view)
     return view.page.text()
 
@@ -131,7 +147,7 @@ def _changes(view: _View) -> None:
         "bold yellow",
     )
     section("Would change", lambda change: change.status is ChangeStatus.PLANNED)
-    if view.verbose or view.diff:
+    if view.verbose or view.diff or view.result.command is Command.REVERT:
         section("Changed", lambda c: c.foreseen and c.status is ChangeStatus.CHANGED)
     if view.verbose:
         section("Not tried", lambda change: change.status is ChangeStatus.SKIPPED)

@@ -4,12 +4,12 @@ REVERTING='' LATER=/dev/null
 command=${1:-}
 [ $# -eq 0 ] || shift
 case $command in
-    begin | end | confirm | step | revert | examine | expire | runs | status) "$command" "$@" ;;
+    begin | end | confirm | step | revert | examine | expire | runs | status | back) "$command" "$@" ;;
     *)
         cat >&2 <<'EOF'
 journal runs                     list the runs on this machine
 journal examine RUN '' ''        say what taking a run back would restore, and what stands against it
-journal back RUN                 take a run back, without a controller
+journal back RUN [LAYER]         take a run back, without a controller; RUN may be `last`
 EOF
         exit 2
         ;;

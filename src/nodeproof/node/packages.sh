@@ -76,12 +76,12 @@ conflicts_packages() {
 
 _touched() { sort "$1.etc" "$1.now.etc" | uniq -u | cut -f 1 | sort -u; } # paths that the change changed
 _same() { # _same PATH MANIFEST: whether the path is what the manifest says
-    printf '%s' "$(awk -F '\t' -v path="$1" '$1 == path' "$2")" >"$LATER.a"
+    printf '%s' "$(awk -F '\t' -v path="$1" '$1 == path' "$2")" >"$RUN_DIR/same.a"
     {
         find "$1" -maxdepth 0 -printf '%p\t%y %m %U %G %l\n'
         [ ! -f "$1" ] || [ -L "$1" ] || sha256sum -- "$1" | sed 's/^\([^ ]*\) .\(.*\)/\2\t\1/'
-    } 2>/dev/null | sort >"$LATER.b"
-    [ "$(cat "$LATER.a")" = "$(cat "$LATER.b")" ]
+    } 2>/dev/null | sort >"$RUN_DIR/same.b"
+    [ "$(cat "$RUN_DIR/same.a")" = "$(cat "$RUN_DIR/same.b")" ]
 }
 _is_later_item() { # _is_later_item PATH STEP: whether a later change of this run, still to be taken back, explains it
     local items

@@ -16,8 +16,21 @@ undo() { # undo RUN STEP: restore the items of one step, last first
         fi
         n=$((n - 1))
     done
-    [ $failed = 1 ] || { : >"$2/undone" && stored "$2/undone"; }
+    [ $failed = 1 ] || taken_back "$2"
     return $failed
+}
+
+# Marks of what is in effect. A step that took another one back has that one's folder in `of`:
+# when it is itself taken back, the other one is in effect again, and so on.
+taken_back() { # taken_back STEP
+    [ -d "$1" ] || return 0 # pruned
+    : >"$1/undone" && stored "$1/undone"
+    [ ! -e "$1/of" ] || in_effect "$RUNS/$(cat "$1/of")"
+}
+in_effect() { # in_effect STEP
+    [ -d "$1" ] || return 0
+    rm -f -- "$1/undone" && sync -- "$1"
+    [ ! -e "$1/of" ] || taken_back "$RUNS/$(cat "$1/of")"
 }
 
 tell_later() { # in the order in which they were first made; each once
@@ -53,10 +66,10 @@ chosen() {
 
 # examine RUN LAYER NAMES: print what would be restored and what stands against it:
 # `step<TAB>layer<TAB>name`, `conflict<TAB>item<TAB>why`. Changes nothing.
-examine() {
+examine() { # examine RUN LAYER NAMES
     local step
     is_run "$1" || die "there is no run $1"
-    seen=$RUN_DIR/examined
+    seen=$RUN_DIR/examined.$$
     mkdir -p -- "$RUN_DIR"
     : >"$seen"
     chosen "$1" "$2" "$3" | while read -r step; do
@@ -101,39 +114,57 @@ _since() { # _since ITEM STEP: who changed it since
 }
 
 # revert RUN BY LAYER NAMES GUARD: as the run BY, which has begun. Every step taken back is a step
-# of BY, so that it can be taken back, too.
+# of BY, so that it can be taken back, too. Prints `armed`, `undone<TAB>layer<TAB>name` and
+# `left<TAB>layer<TAB>name`, after what there is to say of a step: `kept`, `failed`; at the end `differs`.
 revert() {
     local code=0 guard=0 step redo
+    is_run "$1" || die "there is no run $1"
+    owned "$2" || die "run $2 does not have the lock" $BUSY
     REVERTING=$2 LATER=$RUN_DIR/later
     : >"$LATER"
     for step in $(chosen "$1" "$3" "$4"); do
         case $(sed -n 3p "$step/change") in 0) ;; *) guard=$5 ;; esac
     done
-    [ "$guard" = 0 ] || arm "$2" "$guard" || die "the guard cannot be armed; nothing was changed"
+    [ "$guard" = 0 ] || { arm "$2" "$guard" && echo armed; } || die "the guard cannot be armed; nothing was changed"
     for step in $(chosen "$1" "$3" "$4"); do
         redo=$RUNS/$2/$(printf %04d $(($(find "$RUNS/$2" -mindepth 1 -maxdepth 1 -name '[0-9]*' | wc -l) + 1)))
         mkdir -- "$RUNS/$2/.new" && cp -- "$step/items" "$RUNS/$2/.new/items" || return 1
         printf '%s\n%s\n%s\n' "$(sed -n 1p "$step/change")" "Take back: $(sed -n 2p "$step/change")" "$guard" >"$RUNS/$2/.new/change"
+        printf '%s\n' "$1/${step##*/}" >"$RUNS/$2/.new/of"
         each_item "$RUNS/$2/.new" _save || { rm -rf -- "$RUNS/$2/.new"; die "the journal cannot be written"; }
-        stored "$RUNS/$2/.new" && mv -T -- "$RUNS/$2/.new" "$redo" && sync -- "$RUNS/$2"
-        undo "$1" "$step" || code=1
-        each_item "$redo" _after
-        echo $code >"$redo/code" && stored "$redo"
-        note "$1" "undone ${step##*/} by $2"
-        printf 'undone\t%s\t%s\n' "$(sed -n 1p "$step/change")" "$(sed -n 2p "$step/change")"
+        stored "$RUNS/$2/.new" && mv -T -- "$RUNS/$2/.new" "$redo" && sync -- "$RUNS/$2" || return 1
+        _undo_guarded "$1" "$step" "$redo" "$2" "$guard" || code=1
     done
     tell_later || code=1
-    prove "$1" "$3" "$4" "$2" || code=1
-    [ $code != 0 ] || [ -n "$3$4" ] || echo reverted | put "$RUNS/$1/result"
+    [ "$guard" = 0 ] || again "$2" "$guard"
+    prove "$2" || code=1
     return $code
 }
 
-# prove: look again at each item of what was taken back; the first step that touched it says what it was.
+_undo_guarded() { # _undo_guarded RUN STEP REDO BY GUARD: one step, while the guard waits
+    local code=0 slow=''
+    grep -q "^packages$TAB" "$2/items" && [ "$5" != 0 ] && slow=yes
+    [ -z "$slow" ] || again "$4" $(($5 + PACKAGES_S))
+    exec 8>"$LOCK.step" && flock 8
+    [ "$5" = 0 ] || [ -e "$ARMED" ] || die "this was itself taken back: its time was up" $CLOSED
+    undo "$1" "$2" || code=1
+    each_item "$3" _after
+    echo $code >"$3/code" && stored "$3"
+    exec 8>&-
+    [ -z "$slow" ] || again "$4" "$5"
+    [ $code != 0 ] || note "$1" "undone ${2##*/} by $4"
+    printf '%s\t%s\t%s\n' "$([ $code = 0 ] && echo undone || echo left)" "$(sed -n 1p "$2/change")" "$(sed -n 2p "$2/change")"
+    return $code
+}
+
+# prove BY: look again at each item of what BY took back; the first step that touched it says what
+# it was.
 prove() {
-    local differ=0 step
+    local differ=0 redo step
     seen=$RUN_DIR/proven
     : >"$seen"
-    for step in $(find "$RUNS/$1" -mindepth 1 -maxdepth 1 -name '[0-9]*' | sort); do
+    for redo in $(find "$RUNS/$1" -mindepth 1 -maxdepth 1 -name '[0-9]*' | sort -r); do
+        step=$RUNS/$(cat "$redo/of")
         [ -e "$step/undone" ] || continue
         each_item "$step" _proven || differ=1
     done
@@ -150,9 +181,10 @@ _proven() {
     [ "$is" = "$(cat "$3.was")" ] || { printf 'differs\t%s %s\n' "$1" "$2"; return 1; }
 }
 
-# runs: print one line a run: id, result, when, who, layers, changes, inventory, settings.
+# runs: print one line a run: id, result, when, who, layers, changes, inventory, settings, the run
+# that it takes back.
 runs() {
-    local at_work run meta result
+    local at_work run meta result steps undone
     [ -d "$RUNS" ] || return 0
     at_work=$(owner)
     for meta in "$RUNS"/*/meta; do
@@ -160,13 +192,15 @@ runs() {
         run=${meta%/meta} run=${run##*/}
         result=$(cat "$RUNS/$run/result" 2>/dev/null) ||
             { [ "$run" = "$at_work" ] && result=running || result=interrupted; }
-        if [ -e "$RUNS/$run/result" ] && [ "$result" != reverted ] && [ -n "$(find "$RUNS/$run" -maxdepth 2 -name undone -print -quit)" ]; then
-            result="$result, partly reverted"
-        fi
-        printf '%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n' "$run" "$result" "$(field "$meta" began)" \
-            "$(field "$meta" who)" "$(field "$meta" layers)" \
-            "$(find "$RUNS/$run" -mindepth 1 -maxdepth 1 -name '[0-9]*' | wc -l)" "$(field "$meta" inventory)" \
-            "$(field "$meta" settings)"
+        steps=$(find "$RUNS/$run" -mindepth 1 -maxdepth 1 -name '[0-9]*' | wc -l)
+        undone=$(find "$RUNS/$run" -mindepth 2 -maxdepth 2 -name undone | wc -l)
+        case $result:$undone in
+            *:0 | running:* | taken-back:*) ;;
+            *) [ "$undone" -lt "$steps" ] && result="$result, partly reverted" || result=reverted ;;
+        esac
+        printf '%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n' "$run" "$result" "$(field "$meta" began)" \
+            "$(field "$meta" who)" "$(field "$meta" layers)" "$steps" "$(field "$meta" inventory)" \
+            "$(field "$meta" settings)" "$(field "$meta" reverts)"
     done
     [ ! -e "$ARMED" ] || printf 'armed\t%s\n' "$(cat "$ARMED")"
 }
@@ -185,4 +219,37 @@ status() {
     done
     [ ! -e "$ARMED" ] || printf 'armed\t%s\n' "$(cat "$ARMED")"
     [ -z "$last" ] || printf 'last\t%s\n' "${last##*/}"
+}
+
+# back RUN [LAYER]: take a run back at this machine's console, as a run of its own. Whoever sits
+# there needs no guard. RUN may be the beginning of an id, or `last`.
+back() {
+    local run found by code=0
+    run=$(_meant "${1:-}") || exit 1
+    by=$(date -u +%Y%m%dT%H%M%SZ)-$(od -An -N3 -tx1 /dev/urandom | tr -d ' \n')
+    NODEPROOF_OWNER=$$
+    printf 'who=%s@console\nlayers=%s\nreverts=%s\n' "${SUDO_USER:-root}" "${2:-}" "$run" | begin "$by" >/dev/null ||
+        die "another run is at work: $(owner)"
+    found=$(examine "$run" "${2:-}" '')
+    if printf '%s\n' "$found" | grep "^conflict$TAB"; then
+        end "$by" failed
+        die "nothing was changed: put that back first"
+    fi
+    case $found in '') echo "nothing of run $run is left to take back" ;; esac
+    revert "$run" "$by" "${2:-}" '' 0 || code=1
+    end "$by" "$([ $code = 0 ] && echo ok || echo failed)"
+    return $code
+}
+
+_meant() { # _meant WORD: print the id that begins so; `last` is the newest run that took nothing back
+    local found
+    if [ "$1" = last ]; then
+        found=$(grep -L '^reverts=.' -- "$RUNS"/*/meta 2>/dev/null | sort | tail -n 1)
+        found=${found%/meta}
+    else
+        case $1 in '' | *[!0-9A-Za-z-]*) die "which run? see: journal runs" ;; esac
+        found=$(find "$RUNS" -mindepth 1 -maxdepth 1 -type d -name "$1*")
+    fi
+    [ "$(printf '%s' "$found" | grep -c .)" = 1 ] || die "$1: $(printf '%s' "$found" | grep -c .) runs are called so; see: journal runs"
+    echo "${found##*/}"
 }

@@ -143,10 +143,13 @@ _pam_modules() { # every module that a PAM file names exists; one that is missin
     done
 }
 
-prune() { # prune RUN: forget the oldest runs beyond the limits; never this one, nor what revert set aside
-    local old
+# prune RUN: forget the oldest runs beyond the limits; never this one, nor the one that it takes
+# back, nor what revert set aside.
+prune() {
+    local old reverts
+    reverts=$(field "$RUNS/$1/meta" reverts)
     find "$RUNS" -mindepth 1 -maxdepth 1 -type d -printf '%f\n' | sort | while read -r old; do
-        [ "$old" != "$1" ] && [ -e "$RUNS/$old/result" ] && [ ! -d "$RUNS/$old/kept" ] || continue
+        [ "$old" != "$1" ] && [ "$old" != "$reverts" ] && [ -e "$RUNS/$old/result" ] && [ ! -d "$RUNS/$old/kept" ] || continue
         [ "$(find "$RUNS" -mindepth 1 -maxdepth 1 -type d | wc -l)" -gt "$KEEP_RUNS" ] ||
             [ "$(du -sk -- "$RUNS" | cut -f 1)" -gt "$KEEP_KB" ] || break
         rm -rf -- "${RUNS:?}/$old"
