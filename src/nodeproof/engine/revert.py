@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import groupby
 
 from nodeproof.engine import history
 from nodeproof.engine.adapter.guard import Guard
@@ -89,7 +90,7 @@ def _examined(work: Work, part: Part) -> Examined:
     rows = [line.split("\t", 2) for line in found.splitlines()]
     return Examined(
         history.parsed(listed),
-        [(row[1], row[2]) for row in rows if row[0] == "step"],
+        [key for key, _ in groupby((row[1], row[2]) for row in rows if row[0] == "step")],
         [(row[1], row[2]) for row in rows if row[0] == "conflict"],
         history.armed(listed),
     )
@@ -215,15 +216,21 @@ class _Report:
         return ["armed"] in self._rows
 
     def changes(self) -> Iterator[Change]:
-        """Yield each step that it came to; what failed of it is printed before it."""
+        """Yield each change that it came to: one or several steps, one after another."""
+        for (layer, name), steps in groupby(self._steps(), key=lambda step: step[:2]):
+            failed = [item for step in steps for item in step[2]]
+            reason = f"could not be restored: {', '.join(failed)}" if failed else ""
+            status = ChangeStatus.FAILED if failed else ChangeStatus.CHANGED
+            yield _change(layer, name, status, reason)
+
+    def _steps(self) -> Iterator[tuple[str, str, list[str]]]:
+        """Yield layer, name and what failed, which is printed before its step."""
         failed: list[str] = []
         for row in self._rows:
             if row[0] == "failed":
                 failed.append(_spoken(row[1]))
             elif row[0] in ("undone", "left"):
-                status = ChangeStatus.CHANGED if row[0] == "undone" else ChangeStatus.FAILED
-                reason = f"could not be restored: {', '.join(failed)}" if failed else ""
-                yield _change(row[1], row[2], status, reason)
+                yield row[1], row[2], failed
                 failed = []
 
     def kept(self) -> list[str]:

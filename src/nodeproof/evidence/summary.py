@@ -231,7 +231,9 @@ def next_step(result: Result) -> str:
 def _next_of_runs(result: Result, inventory: str) -> str:
     if result.command is Command.RUNS:
         runs = [run.id for node in result.nodes for run in node.runs if run.result == "ok"]
-        run = shlex.quote(one_line(max(runs))) if runs else "RUN"
+        if not runs:
+            return f"nodeproof plan {inventory} (shows what would change)"
+        run = shlex.quote(one_line(max(runs)))
         return f"nodeproof revert {run} {inventory} --dry (shows what taking it back would do)"
     status, run = worst(result.nodes), shlex.quote(one_line(result.reverts))
     if status in TROUBLE or result.interrupted:

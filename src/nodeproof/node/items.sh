@@ -106,8 +106,24 @@ keep_aside() { # keep_aside PATH: take it away without losing it
         return
     fi
     local aside=$RUNS/$REVERTING/kept$1
+    [ -z "$KEEPING" ] || { printf '%s\n' "$1" >>"$KEEPING/kept" && sync -- "$KEEPING/kept"; } || return 1
     mkdir -p -- "${aside%/*}" && mv -T -- "$1" "$aside" || return 1
     echo "kept${TAB}$1${TAB}$aside"
+}
+
+put_back() { # put_back STEP: what was set aside when this step took another one back
+    local path aside
+    [ -e "$1/kept" ] || return 0
+    tac "$1/kept" | while read -r path; do
+        aside=${1%/*}/kept$path
+        [ -e "$aside" ] || [ -L "$aside" ] || continue
+        if [ -e "$path" ] || [ -L "$path" ]; then
+            echo "kept${TAB}$path${TAB}$aside" # somebody made it anew
+        else
+            mkdir -p -- "${path%/*}" && mv -T -- "$aside" "$path" || exit 1
+            rmdir -p --ignore-fail-on-non-empty -- "${aside%/*}"
+        fi
+    done
 }
 
 # --- unit: enabled, masked, running ----------------------------------------------------------------

@@ -5,6 +5,7 @@
 undo() { # undo RUN STEP: restore the items of one step, last first
     local failed=0 n line kind item
     n=$(wc -l <"$2/items")
+    put_back "$2" || failed=1
     while [ "$n" -ge 1 ]; do
         line=$(sed -n "${n}p" "$2/items")
         kind=${line%%"$TAB"*} item=${line#*"$TAB"}
@@ -147,7 +148,9 @@ _undo_guarded() { # _undo_guarded RUN STEP REDO BY GUARD: one step, while the gu
     [ -z "$slow" ] || again "$4" $(($5 + PACKAGES_S))
     exec 8>"$LOCK.step" && flock 8
     [ "$5" = 0 ] || [ -e "$ARMED" ] || die "this was itself taken back: its time was up" $CLOSED
+    KEEPING=$3
     undo "$1" "$2" || code=1
+    KEEPING=''
     each_item "$3" _after
     echo $code >"$3/code" && stored "$3"
     exec 8>&-
@@ -199,10 +202,15 @@ runs() {
             *) [ "$undone" -lt "$steps" ] && result="$result, partly reverted" || result=reverted ;;
         esac
         printf '%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n' "$run" "$result" "$(field "$meta" began)" \
-            "$(field "$meta" who)" "$(field "$meta" layers)" "$steps" "$(field "$meta" inventory)" \
+            "$(field "$meta" who)" "$(field "$meta" layers)" "$(_changes "$run")" "$(field "$meta" inventory)" \
             "$(field "$meta" settings)" "$(field "$meta" reverts)"
     done
     [ ! -e "$ARMED" ] || printf 'armed\t%s\n' "$(cat "$ARMED")"
+}
+
+_changes() { # a change of several commands is several steps, one after another
+    cat "$RUNS/$1"/[0-9]*/change 2>/dev/null |
+        awk 'NR % 3 == 1 { layer = $0 } NR % 3 == 2 { if (layer "\t" $0 != last) n++; last = layer "\t" $0 } END { print n + 0 }'
 }
 
 # status: print who is at work and what was left: `owner`, `interrupted`, `armed`, `last`. Cheap.
