@@ -29,21 +29,21 @@ class _Row:
 
 
 def run_table(page: Page, result: Result, names: Callable[[Sequence[Node]], str]) -> None:
-    """Add the table, the newest run first; `names` says which nodes a row is about."""
+    """Add the table, the newest run first; `names` spells nodes where a run is not on all."""
     found = list(_rows(result))
     if not found:
         return
     several = len(result.nodes) > 1
-    cells = [_cells(row, result, names) for row in found]
     heads = HEADS if several else HEADS[:-1]
-    wide = [max(cell_len(row[n]) for row in [HEADS, *cells]) for n in range(len(heads))]
+    cells = [_cells(row, result)[: len(heads)] for row in found]
+    wide = [max(cell_len(row[n]) for row in [heads, *cells]) for n in range(len(heads))]
     page.gap()
     page.line(_line(heads, wide, ["bold"] * len(heads)))
     for row, told in zip(found, cells, strict=True):
-        style = _STYLES.get(row.run.result, _TROUBLE)
-        lead = _line(told[:5], wide, ["", style])
-        page.beside(lead, told[5] if several else "")
-        page.line(_details(row), indent=2, style="dim")
+        page.line(_line(told, wide, ["", _STYLES.get(row.run.result, _TROUBLE)]))
+        on = [node for node in result.nodes if node.name in row.nodes]
+        where = "" if len(on) == len(result.nodes) else names(on)
+        page.line(_details(row, where), indent=2, style="dim")
 
 
 def _rows(result: Result) -> Iterator[_Row]:
@@ -57,33 +57,32 @@ def _rows(result: Result) -> Iterator[_Row]:
     yield from sorted(rows.values(), key=lambda row: row.run.id, reverse=True)
 
 
-def _cells(
-    row: _Row, result: Result, names: Callable[[Sequence[Node]], str]
-) -> tuple[str, str, str, str, str, str]:
-    many = len(row.nodes)
-    told = [node for node in result.nodes if node.name in row.nodes]
+def _cells(row: _Row, result: Result) -> tuple[str, ...]:
+    many, all_ = len(row.nodes), len(result.nodes)
     return (
         one_line(row.run.id),
-        one_line(row.run.result),
+        one_line(row.run.result).removeprefix("ok, "),
         one_line(row.run.began)[:16].replace("T", " "),
         one_line(row.run.who),
         str(row.run.changes),
-        f"all {many:,}" if many == len(result.nodes) else f"{many:,}: {names(told)}",
+        f"all {many:,}" if many == all_ else f"{many:,} of {all_:,}",
     )
 
 
 def _line(cells: Sequence[str], wide: Sequence[int], styles: Sequence[str]) -> Text:
     text = Text()
-    for position, cell in enumerate(cells):
+    for position, (cell, width) in enumerate(zip(cells, wide, strict=True)):
         style = styles[position] if position < len(styles) else ""
-        text.append(padded(cell, wide[position]), style=style or None).append("  ")
+        text.append(padded(cell, width), style=style or None).append("  ")
+    text.rstrip()
     return text
 
 
-def _details(row: _Row) -> str:
+def _details(row: _Row, where: str) -> str:
     run = row.run
     digest = next(iter(row.settings))[:DIGEST] if len(row.settings) == 1 else ""
     told = (
+        ("on", where),
         ("takes back", run.reverts),
         ("layers", ", ".join(run.layers)),
         ("inventory", run.inventory),
