@@ -50,6 +50,8 @@ class Examined:
     """Layer and name of each change, the last one first."""
     conflicts: list[tuple[str, str]] = field(default_factory=list)
     """What, and why."""
+    lasting: list[str] = field(default_factory=list)
+    """What cannot be taken back, a sentence each."""
     notes: list[str] = field(default_factory=list)
 
     def known(self, run: str) -> NodeRun | None:
@@ -92,6 +94,7 @@ def _examined(work: Work, part: Part) -> Examined:
         history.parsed(listed),
         [key for key, _ in groupby((row[1], row[2]) for row in rows if row[0] == "step")],
         [(row[1], row[2]) for row in rows if row[0] == "conflict"],
+        [f"cannot be taken back: {row[2]}" for row in rows if row[0] == "lasting"],
         history.armed(listed),
     )
 
@@ -104,7 +107,7 @@ def _foreseen(part: Part, work: Work) -> Node:
         status=NodeStatus.PENDING if found.steps else NodeStatus.OK,
         changes=[_change(layer, name, ChangeStatus.PLANNED) for layer, name in found.steps],
         runs=found.runs,
-        notes=[*found.notes, *_nothing(part, found)],
+        notes=[*found.notes, *found.lasting, *_nothing(part, found)],
     )
 
 
@@ -165,7 +168,9 @@ def _reverted(part: Part, work: Work) -> Node:
     finally:
         with suppress(UnreachableError):  # then it is found interrupted
             close_run(work.session, run, result)
-    return node.model_copy(update={"runs": found.runs, "notes": [*settled, *node.notes]})
+    return node.model_copy(
+        update={"runs": found.runs, "notes": [*settled, *found.lasting, *node.notes]}
+    )
 
 
 def _taken_back(part: Part, work: Work, run: OpenRun) -> Node:

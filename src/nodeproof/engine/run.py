@@ -216,7 +216,12 @@ def _plan(work: _Work) -> Node:
 def _forecast(one: Planned) -> Change:
     status = ChangeStatus.PLANNED if one.commands else ChangeStatus.UNCHANGED
     return Change(
-        layer=one.layer, name=one.name, status=status, commands=list(one.commands), diff=one.diff
+        layer=one.layer,
+        name=one.name,
+        status=status,
+        commands=list(one.commands),
+        diff=one.diff,
+        lasting=list(one.lasting),
     )
 
 

@@ -189,6 +189,8 @@ _sysctl() { printf '/proc/sys/%s' "$(printf %s "$1" | tr ./ /.)"; }
 state_sysctl() { cat "$(_sysctl "$1")" 2>/dev/null || echo absent; }
 save_sysctl() { :; }
 restore_sysctl() {
+    # Where /proc/sys is read-only, in a container, a name can be set all the same.
+    case $1 in kernel.hostname) hostname -- "$(cat "$2.was")"; return ;; esac
     [ ! -e "$(_sysctl "$1")" ] || [ "$(cat "$2.was")" = absent ] || cat "$2.was" >"$(_sysctl "$1")"
 }
 

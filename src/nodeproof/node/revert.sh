@@ -66,7 +66,8 @@ chosen() {
 }
 
 # examine RUN LAYER NAMES: print what would be restored and what stands against it:
-# `step<TAB>layer<TAB>name`, `conflict<TAB>item<TAB>why`. Changes nothing.
+# `step<TAB>layer<TAB>name`, `conflict<TAB>item<TAB>why`, `lasting<TAB>item<TAB>why` for what cannot
+# be brought back. Changes nothing.
 examine() { # examine RUN LAYER NAMES
     local step
     is_run "$1" || die "there is no run $1"
@@ -85,7 +86,10 @@ examine() { # examine RUN LAYER NAMES
 _conflict() { # _conflict KIND NAME PREFIX
     local why later is
     case $1 in
-        accounts | packages) "conflicts_$1" "$2" "$3" | while read -r why; do printf 'conflict\t%s\t%s\n' "$1" "$why"; done ;;
+        accounts | packages)
+            [ "$1" = accounts ] || "lasting_$1" "$2" "$3" | while read -r why; do printf 'lasting\t%s\t%s\n' "$1" "$why"; done
+            "conflicts_$1" "$2" "$3" | while read -r why; do printf 'conflict\t%s\t%s\n' "$1" "$why"; done
+            ;;
         told | tree | custom | apparmor | unit) : ;; # made what they were, whatever they are
         *)
             later=$(grep -F -x -A 1 -- "$1$TAB$2" "$seen" | sed -n 2p)
@@ -239,6 +243,7 @@ back() {
     printf 'who=%s@console\nlayers=%s\nreverts=%s\n' "${SUDO_USER:-root}" "${2:-}" "$run" | begin "$by" >/dev/null ||
         die "another run is at work: $(owner)"
     found=$(examine "$run" "${2:-}" '')
+    printf '%s\n' "$found" | grep "^lasting$TAB"
     if printf '%s\n' "$found" | grep "^conflict$TAB"; then
         end "$by" failed
         die "nothing was changed: put that back first"

@@ -148,11 +148,19 @@ def set_run(data: dict[str, Any], run: OpenRun) -> None:
 class Change(StringCommand):
     """A command with the items that it touches; shown as it is, sent with the journal around it."""
 
-    def __init__(self, *bits: Any, touches: Sequence[Item], **arguments: Any) -> None:
+    def __init__(
+        self,
+        *bits: Any,
+        touches: Sequence[Item],
+        lasting: Sequence[str] = (),
+        **arguments: Any,
+    ) -> None:
         if not touches:
             raise OperationError("journal: a change touches something")
         super().__init__(*bits, **arguments)
         self.touches = tuple(touches)
+        self.lasting = tuple(lasting)
+        """What of it cannot be taken back, a sentence each."""
 
     @property
     def guarded(self) -> bool:
