@@ -27,8 +27,9 @@ from nodeproof.layers import LAYER_NAMES, choose_layers
 
 
 def _complete_run(_: click.Context, __: click.Parameter, typed: str) -> list[CompletionItem]:
-    known = [history.LAST, *reversed(store.runs(Command.APPLY))]
-    return [CompletionItem(run) for run in known if run.startswith(typed)]
+    known = [result.run for result in store.kept(typed, Command.APPLY)]
+    last = [history.LAST] if history.LAST.startswith(typed) else []
+    return [CompletionItem(run) for run in [*last, *known]]
 
 
 def _complete_control(_: click.Context, __: click.Parameter, typed: str) -> list[CompletionItem]:
@@ -69,6 +70,8 @@ def revert(
     may be left out where this machine made the run. What somebody changed since is never
     overwritten: the node is refused, and says who it was.
     """
+    if not (yes or dry or sys.stdin.isatty()):
+        raise UsageError("revert: there is no terminal to ask on", hint="add --yes, or --dry")
     part = _part(layer, control)
     fleet = load(inventory or _inventory_of(run), limit=limit)
     desk = _Desk(fleet, password, control)
@@ -95,8 +98,9 @@ def _part(layer: str, control: str) -> Part:
 
 def _inventory_of(run: str) -> str:
     """Return the inventory that a kept run was about; raises UsageError."""
-    kept = store.runs(Command.APPLY, Command.REVERT)
-    found = {store.load(one).inventory for one in kept if one.startswith(run)}
+    if not run:
+        raise UsageError("RUN: is empty", hint="`nodeproof runs INVENTORY` lists them")
+    found = {one.inventory for one in store.kept(run, Command.APPLY, Command.REVERT)}
     if len(found) == 1:
         return found.pop()
     raise UsageError(
@@ -145,8 +149,6 @@ class _Desk:
 
 def _ask(planned: Result) -> None:
     """Show what would be taken back and ask; exits where the answer is no or there is nothing."""
-    if not sys.stdin.isatty():
-        raise UsageError("revert: there is no terminal to ask on", hint="add --yes, or --dry")
     show(planned, as_json=False)
     if (code := exit_code(planned)) is not Exit.DONE:
         sys.exit(code)

@@ -88,7 +88,7 @@ def meant(word: str, nodes: Iterable[Node]) -> str:
     if word == LAST:
         return _last(found)
     ids = sorted({run.id for node in found for run in node.runs})
-    matching = [one for one in ids if one.startswith(word)]
+    matching = [one for one in ids if word and one.startswith(word)]
     if len(matching) == 1:
         return matching[0]
     if matching:

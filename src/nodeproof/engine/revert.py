@@ -18,7 +18,7 @@ from nodeproof.engine.result import Change, ChangeStatus, Command, Node, NodeRun
 from nodeproof.engine.run import Options, Watcher, Work, over
 from nodeproof.errors import RefusedError, UnreachableError
 from nodeproof.facts.journal import PROGRAM
-from nodeproof.operations.journal import GUARD_S, HOME, OpenRun
+from nodeproof.operations.journal import GUARD_S, OpenRun
 
 TAKE_BACK = "Take back: "
 """What the name of a change begins with that takes another one back, here as on the node."""
@@ -80,11 +80,9 @@ def _done(result: Result, part: Part) -> Result:
 
 def _examined(work: Work, part: Part) -> Examined:
     work.watcher.node(work.name, "examining what it would take back")
-    # What a node calls a run is only a word here: ids of one node are used on others.
-    run = shlex.quote(part.run)
-    known = f"[ ! -e {shlex.quote(f'{HOME}/runs/{part.run}/meta')} ]"
+    words = shlex.join([PROGRAM, "examine", part.run])
     code, out, err = work.session.execute(
-        f"{history.READ} && echo && {{ {known} || {PROGRAM} examine {run} {part.words}; }}"
+        f"[ ! -x {PROGRAM} ] || {{ {PROGRAM} runs && echo && {words} {part.words}; }}"
     )
     if code:
         raise history.unreadable(work.name, err)

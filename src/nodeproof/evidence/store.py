@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,20 +31,21 @@ def results_dir() -> Path:
     return home / "nodeproof" / "results"
 
 
-def runs(*commands: Command) -> list[str]:
-    """Return the ids of all kept runs, oldest first; of these commands only, where any is given.
+def runs() -> list[str]:
+    """Return the ids of all kept runs, oldest first."""
+    return sorted(path.stem for path in results_dir().glob("*.json"))
 
-    A file that cannot be read is left out where its command matters.
+
+def kept(beginning: str, *commands: Command, most: int = 50) -> list[Result]:
+    """Return results of these commands whose ids begin so, the newest first, of the newest few.
+
+    Files that cannot be read are left out.
     """
-    found = sorted(path.stem for path in results_dir().glob("*.json"))
-    return [run for run in found if _made_by(run) in commands] if commands else found
-
-
-def _made_by(run: str) -> Command | None:
-    try:
-        return read(results_dir() / f"{run}.json").command
-    except UsageError:
-        return None
+    found = []
+    for run in [run for run in reversed(runs()) if run.startswith(beginning)][:most]:
+        with suppress(UsageError):
+            found.append(read(results_dir() / f"{run}.json"))
+    return [result for result in found if result.command in commands]
 
 
 def save(result: Result) -> Path:

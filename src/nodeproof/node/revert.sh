@@ -70,7 +70,7 @@ chosen() {
 # be brought back. Changes nothing.
 examine() { # examine RUN LAYER NAMES
     local step
-    is_run "$1" || die "there is no run $1"
+    is_run "$1" || { printf 'absent\t%s\n' "$1"; return 0; }
     seen=$RUN_DIR/examined.$$
     mkdir -p -- "$RUN_DIR"
     : >"$seen"
