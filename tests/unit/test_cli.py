@@ -159,7 +159,10 @@ def test_help_is_quick(module: str) -> None:
         (("revert", "last", "-y"), "last: no run of this machine"),
         (("revert", "", "-y"), "RUN: is empty"),
         (("revert", "last", "@local", "-y", "--layer", "shh"), "did you mean ssh?"),
-        (("revert", "last", "@local", "-y", "--control", "NP-SHS-01"), "unknown control; nearest is NP-S"),
+        (
+            ("revert", "last", "@local", "-y", "--control", "NP-SHS-01"),
+            "unknown control; nearest is NP-S",
+        ),
         (("revert", "last", "@local", "-y", "--control", "NP-CON-01"), "no changes of its own"),
         (
             ("revert", "last", "@local", "-y", "--layer", "ssh", "--control", "NP-SSH-01"),
