@@ -7,7 +7,7 @@
 
 # --- file: a file, link, directory or nothing, with owner, mode, ACL, attributes and label --------
 
-LARGEST_KB=${NODEPROOF_LARGEST_KB:-65536} # a larger file is refused: see docs/reference/journal.md
+LARGEST_KB=${NODEPROOF_LARGEST_KB:-$(limit largest_kb 65536)} # a larger file is refused: see docs/reference/journal.md
 
 _tar() { tar --numeric-owner --acls --xattrs --xattrs-include='*' --selinux --no-recursion -P "$@"; }
 

@@ -1,8 +1,8 @@
 # shellcheck shell=dash
 # A step: keep the state of what a change touches, make the change, keep what it left.
 
-KEEP_RUNS=${NODEPROOF_KEEP_RUNS:-20}
-KEEP_KB=${NODEPROOF_KEEP_KB:-262144}
+KEEP_RUNS=${NODEPROOF_KEEP_RUNS:-$(limit keep_runs 20)}
+KEEP_KB=${NODEPROOF_KEEP_KB:-$(limit keep_kb 262144)}
 
 # begin RUN: take the lock, settle what dead runs left, open the run. Its description, `key=value`
 # lines, comes on standard input. Prints one line for each thing that was settled.
