@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Annotated
 
 from pyinfra.api import FactBase, QuoteString, StringCommand
 from typing_extensions import override
+
+from nodeproof.uncounted import Uncounted
 
 FRESH_MINUTES = 360
 """Package lists younger than this are not fetched again."""
@@ -19,7 +22,7 @@ class PackagesData:
     """Name to version, fully installed ones only."""
     broken: tuple[str, ...] = ()
     """Names that an interrupted run left half installed or unconfigured."""
-    lists_fresh: bool = False
+    lists_fresh: Annotated[bool, Uncounted("they age, and are fetched by timers")] = False
 
 
 class AptPackages(FactBase[PackagesData]):
@@ -30,6 +33,8 @@ class AptPackages(FactBase[PackagesData]):
 
         PackagesData(installed={"sudo": "1.9.16p2-3"}, broken=(), lists_fresh=True)
     """
+
+    called = "packages"
 
     @override
     def command(self) -> str:
@@ -64,6 +69,12 @@ class AptPackages(FactBase[PackagesData]):
                 broken.append(name)
         return PackagesData(installed, tuple(broken), "fresh" in output[-2:])
 
+    @staticmethod
+    def things(value: PackagesData) -> dict[str, str]:
+        """Return each package's version, by what people call it."""
+        whole = {f"package {name}": version for name, version in value.installed.items()}
+        return whole | {f"half installed package {name}": "" for name in value.broken}
+
 
 _SIMULATE = r"""
 set -f
@@ -87,6 +98,9 @@ class AptLastWords(FactBase[dict[str, str]]):
 
         {"libc6": "2.36-9"}
     """
+
+    called = "what an installation of packages would replace"
+    uncounted = "it is read only while package lists are fresh, and moves with them"
 
     @override
     def requires_command(self, names: str) -> str:

@@ -153,6 +153,7 @@ class Change(StringCommand):
         *bits: Any,
         touches: Sequence[Item],
         lasting: Sequence[str] = (),
+        counts: bool = True,
         **arguments: Any,
     ) -> None:
         if not touches:
@@ -161,6 +162,8 @@ class Change(StringCommand):
         self.touches = tuple(touches)
         self.lasting = tuple(lasting)
         """What of it cannot be taken back, a sentence each."""
+        self.counts = counts
+        """Whether a plan without it is another plan; else it only prepares, as it is needed."""
 
     @property
     def guarded(self) -> bool:

@@ -62,7 +62,7 @@ def present(manager: PackageManager, packages: Sequence[str]) -> Generator[Chang
             host.noop("all packages are installed")
         return
     if not now.lists_fresh:
-        yield _logged(f"{_APT} update")
+        yield _logged(f"{_APT} update", counts=False)
     # A bare name that apt does not know is a pattern to it: linux-image-6.1 is a hundred packages.
     exact = (QuoteString(f"?exact-name({name})") for name in missing)
     names = (QuoteString(name) for name in missing)
@@ -89,7 +89,9 @@ def _lasting(now: PackagesData, missing: Sequence[str]) -> list[str]:
     ]
 
 
-def _logged(*command: str | QuoteString, lasting: Sequence[str] = ()) -> Change:
+def _logged(
+    *command: str | QuoteString, lasting: Sequence[str] = (), counts: bool = True
+) -> Change:
     """Write output to a file: a package manager that loses its pipe dies half way."""
     return Change(
         "install -d -m 700 /run/nodeproof && {",
@@ -97,4 +99,5 @@ def _logged(*command: str | QuoteString, lasting: Sequence[str] = ()) -> Change:
         f"; }} >{_LOG} 2>&1 || {{ code=$?; tail -n 20 {_LOG} >&2; exit $code; }}",
         touches=[Item(Kind.PACKAGES, PackageManager.APT)],
         lasting=lasting,
+        counts=counts,
     )
