@@ -23,11 +23,15 @@ THOROUGH = "NODEPROOF_THOROUGH" in os.environ
 MEMORY = Path("/dev/shm")
 """Where writing durably costs nothing."""
 
-AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: what is tested is root's rights")
+AS_ROOT = pytest.mark.skipif(
+    os.geteuid() != 0, reason="needs root: what is tested is root's rights"
+)
 
-PASSWD = "root:x:0:0:root:/root:/bin/bash\ndaemon:x:1:1::/:/bin/false\nada:x:900:900::/home/ada:/bin/sh\n"
+USERS = (
+    "root:x:0:0:root:/root:/bin/bash\ndaemon:x:1:1::/:/bin/false\nada:x:900:900::/home/ada:/bin/sh\n"
+)
 ACCOUNTS = {
-    "passwd": PASSWD,
+    "passwd": USERS,
     "shadow": "root:*:1::::::\ndaemon:*:1::::::\nada:!:1::::::\n",
     "group": "root:x:0:\ndaemon:x:1:\nada:x:900:\nsudo:x:27:ada\n",
     "gshadow": "root:*::\ndaemon:*::\nada:!::\nsudo:*::ada\n",
@@ -98,9 +102,7 @@ class Node:
             **more,
         }
 
-    def start(
-        self, *words: str, **more: str
-    ) -> subprocess.Popen[bytes]:
+    def start(self, *words: str, **more: str) -> subprocess.Popen[bytes]:
         """Start the program in a group of processes of its own."""
         return subprocess.Popen(
             [self.shell, self.program, *words],
@@ -131,7 +133,9 @@ class Node:
         assert done.returncode == 0, (words, done)
         return [line.split("\t") for line in done.stdout.decode(errors="replace").splitlines()]
 
-    def begin(self, run: str = "R1", about: str = "who=ops@desk\nlayers=system\n") -> list[list[str]]:
+    def begin(
+        self, run: str = "R1", about: str = "who=ops@desk\nlayers=system\n"
+    ) -> list[list[str]]:
         return self.good("begin", run, told=about.encode())
 
     def step(
@@ -175,8 +179,13 @@ class Node:
         return [line.split("\t") for line in done.stdout.decode().splitlines()]
 
     def result(self, run: str = "R1") -> str:
+        """Return how a run ended; empty while it is open."""
         path = self.runs / run / "result"
-        return path.read_text().strip() if path.exists() else ""
+        if not path.exists():
+            return ""
+        listed = [row.split("\t") for row in self.call("runs").stdout.decode().splitlines()]
+        ended = path.read_text().strip()
+        return next((row[1] for row in listed if row[0] == run), ended)
 
     def dead(self) -> None:
         """Let the controller of the open run be gone."""

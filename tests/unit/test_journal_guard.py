@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterator
 
 import pytest
-
 from tests.unit.journal_node import THOROUGH, Node, in_memory, killed, manifest
 from tests.unit.test_journal_steps import until
 
@@ -206,7 +205,9 @@ def test_a_change_that_hangs_is_taken_back_when_it_ends_at_last(node: Node) -> N
     )
     until((node.files / "now").exists)
     impatient = node.folder / "stubs/flock"
-    impatient.write_text('#!/bin/sh\n[ "$1" = -w ] && [ "$2" = 30 ] && exit 1\nexec /usr/bin/flock "$@"\n')
+    impatient.write_text(
+        '#!/bin/sh\n[ "$1" = -w ] && [ "$2" = 30 ] && exit 1\nexec /usr/bin/flock "$@"\n'
+    )
     impatient.chmod(0o755)
     node.good("expire", "R1", "too-late")
     go.touch()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 from rich.cells import cell_len
@@ -19,8 +20,9 @@ from nodeproof.engine.result import (
     Result,
     Verdict,
 )
-from nodeproof.evidence import summary
+from nodeproof.evidence import remarks, summary
 from nodeproof.evidence.alike import Shared, alike, in_order
+from nodeproof.evidence.history import run_table
 from nodeproof.evidence.page import Page, padded
 from nodeproof.evidence.plain import one_line
 from nodeproof.evidence.reboots import sentences
@@ -61,11 +63,16 @@ def render_text(
     """
     view = _View(Page(width, color=color), result, verbose, diff)
     _head(view)
-    _nodes(view)
+    if result.command is Command.RUNS:
+        run_table(view.page, result, partial(_names, view))
+    else:
+        _nodes(view)
     _reasons(view)
     _changes(view)
     _reboots(view)
+    remarks.lasting(view.page, result, partial(_names, view))
     _checks(view)
+    remarks.notes(view.page, result, partial(_names, view))
     _end(view)
     return view.page.text()
 
@@ -143,7 +150,7 @@ def _changes(view: _View) -> None:
         "bold yellow",
     )
     section("Would change", lambda change: change.status is ChangeStatus.PLANNED)
-    if view.verbose or view.diff:
+    if view.verbose or view.diff or view.result.command is Command.REVERT:
         section("Changed", lambda c: c.foreseen and c.status is ChangeStatus.CHANGED)
     if view.verbose:
         section("Not tried", lambda change: change.status is ChangeStatus.SKIPPED)
