@@ -75,7 +75,7 @@ _restore_as() { # _restore_as USER PATH PREFIX: with no more rights than the use
     if [ -f "$3.file" ] && [ ! -L "$3.file" ]; then
         mode=$(stat -c %a -- "$3.file")
         # shellcheck disable=SC2016 # expanded there
-        runuser -u "$1" -- sh -c 'umask 077; cat >"$1.nodeproof" && chmod "$2" -- "$1.nodeproof" &&
+        runuser -u "$1" -- sh -c 'umask 077; mkdir -p -- "${1%/*}" && cat >"$1.nodeproof" && chmod "$2" -- "$1.nodeproof" &&
             mv -fT -- "$1.nodeproof" "$1"' sh "$2" "$mode" <"$3.file"
     elif [ -e "$3.dir" ]; then
         mode=$(tar --numeric-owner -P -tvf "$3.dir" | cut -c 2-10 | sed 's/\(...\)\(...\)\(...\)/u=\1,g=\2,o=\3/; s/-//g')

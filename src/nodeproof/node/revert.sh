@@ -133,7 +133,7 @@ revert() {
     [ "$guard" = 0 ] || { arm "$2" "$guard" && echo armed; } || die "the guard cannot be armed; nothing was changed"
     for step in $(chosen "$1" "$3" "$4"); do
         redo=$RUNS/$2/$(printf %04d $(($(find "$RUNS/$2" -mindepth 1 -maxdepth 1 -name '[0-9]*' | wc -l) + 1)))
-        mkdir -- "$RUNS/$2/.new" && cp -- "$step/items" "$RUNS/$2/.new/items" || return 1
+        mkdir -- "$RUNS/$2/.new" && tac -- "$step/items" >"$RUNS/$2/.new/items" || return 1
         printf '%s\n%s\n%s\n' "$(sed -n 1p "$step/change")" "Take back: $(sed -n 2p "$step/change")" "$guard" >"$RUNS/$2/.new/change"
         printf '%s\n' "$1/${step##*/}" >"$RUNS/$2/.new/of"
         each_item "$RUNS/$2/.new" _save || { rm -rf -- "$RUNS/$2/.new"; die "the journal cannot be written"; }
