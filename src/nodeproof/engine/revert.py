@@ -58,6 +58,11 @@ class Examined:
         """Return the run with that id, or None where the node has no such run."""
         return next((one for one in self.runs if one.id == run), None)
 
+    def nothing_left(self, run: str) -> bool:
+        """Tell whether there is nothing to take back, and nobody who may still add to it."""
+        there = self.known(run)
+        return not self.steps and (there is None or there.result != "running")
+
 
 def examine(fleet: Fleet, options: Options, watcher: Watcher, part: Part) -> Result:
     """Say for each node what would be taken back; changes nothing. Raises UsageError."""
@@ -110,9 +115,12 @@ def _foreseen(part: Part, work: Work) -> Node:
 
 
 def _nothing(part: Part, found: Examined) -> list[str]:
-    """Say why there is nothing to take back, where that is so."""
-    if found.known(part.run) is None:
+    """Say why there is nothing to take back, where that is so, or that it may become more."""
+    run = found.known(part.run)
+    if run is None:
         return [f"it has no run {part.run}; it stays as it is"]
+    if run.result == "running":
+        return [f"run {run.id} of {run.who or 'somebody'} is still at work there"]
     if found.steps:
         return []
     what = f"of layer {part.layer} " if part.layer else ""
@@ -121,12 +129,6 @@ def _nothing(part: Part, found: Examined) -> list[str]:
 
 
 def _refuse_conflicts(name: str, part: Part, found: Examined) -> None:
-    run = found.known(part.run)
-    if run is not None and run.result == "running":
-        raise RefusedError(
-            f"{name}: run {run.id} of {run.who or 'somebody'} is still at work there",
-            hint="wait for it, or end it, then take it back",
-        )
     if found.conflicts:
         told = "\n".join(f"{_spoken(what)}: {why}" for what, why in found.conflicts)
         raise RefusedError(
@@ -146,7 +148,7 @@ def _change(layer: str, name: str, status: ChangeStatus, reason: str = "") -> Ch
 def _reverted(part: Part, work: Work) -> Node:
     found = _examined(work, part)
     _refuse_conflicts(work.name, part, found)
-    if not found.steps:
+    if found.nothing_left(part.run):
         notes = [*found.notes, *_nothing(part, found)]
         return Node(name=work.name, status=NodeStatus.OK, runs=found.runs, notes=notes)
     layers = dict.fromkeys(layer for layer, _ in reversed(found.steps))

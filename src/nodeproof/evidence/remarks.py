@@ -1,4 +1,4 @@
-"""What is to be said besides of nodes and changes: what was found there, what cannot be undone."""
+"""What is to be said besides: what was found, what cannot be undone, who needs a reboot."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 
 from rich.text import Text
 
-from nodeproof.engine.result import ChangeStatus, Node, Result
+from nodeproof.engine.result import ChangeStatus, Command, Node, NodeStatus, Result
 from nodeproof.evidence.alike import alike
-from nodeproof.evidence.page import Page
+from nodeproof.evidence.page import STYLES, Page
 from nodeproof.evidence.plain import one_line
+from nodeproof.evidence.reboots import sentences
+
+_CALM = (NodeStatus.OK, NodeStatus.CHANGED, NodeStatus.PENDING)
 
 Names = Callable[[Sequence[Node]], str]
 
@@ -43,3 +46,21 @@ def _lasting(node: Node) -> Iterator[tuple[Hashable, tuple[str, str, str]]]:
             for sentence in change.lasting:
                 told = (change.layer, change.name, sentence)
                 yield told, told
+
+
+def reboots(page: Page, result: Result, names: Names) -> None:
+    """Add who was rebooted, and who needs to be, with what is to be known about it."""
+    planned = result.command is Command.PLAN
+
+    def told(node: Node) -> tuple[str, ...]:
+        return tuple(sentences(node.reboot, planned=planned)) if node.reboot else ()
+
+    for shared in alike(
+        result.nodes, lambda node: [(told(node), told(node))] if told(node) else []
+    ):
+        first, *rest = shared.item
+        page.gap()
+        style = STYLES[NodeStatus.PENDING if shared.nodes[0].status in _CALM else NodeStatus.FAILED]
+        page.beside(Text(f"{names(shared.nodes)}: ", style="bold"), first, style=style)
+        for sentence in rest:
+            page.line(one_line(sentence), indent=2, style="dim")
