@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -17,6 +18,7 @@ from nodeproof.engine.result import (
     Verdict,
 )
 from nodeproof.evidence.plain import one_line
+from nodeproof.evidence.reboots import left_to_do, would_reboot
 
 WORST_FIRST = (
     NodeStatus.FAILED,
@@ -26,6 +28,8 @@ WORST_FIRST = (
     NodeStatus.CHANGED,
     NodeStatus.OK,
 )
+SHORT = 12
+"""Digits of a hash that people compare by eye; the JSON has all of them."""
 TROUBLE = (NodeStatus.FAILED, NodeStatus.UNREACHABLE, NodeStatus.REFUSED)
 
 _CHANGES = {
@@ -81,6 +85,22 @@ def tally(node: Node, command: Command) -> str:
     return ", ".join(said)
 
 
+def foretold(node: Node, command: Command) -> str:
+    """Return a node's counts, and of a plan its hash in short."""
+    planned = command is Command.PLAN and node.plan_hash
+    counts = tally(node, command)
+    return f"{counts}, plan {one_line(node.plan_hash[:SHORT])}" if planned else counts
+
+
+def plan_hash(result: Result) -> str:
+    """Return one short hash over the plans of all nodes; nothing where it is no plan."""
+    hashes = sorted(f"{node.name} {node.plan_hash}" for node in result.nodes if node.plan_hash)
+    if result.command is not Command.PLAN or not hashes:
+        return ""
+    text = "\n".join(hashes).encode(errors="surrogatepass")
+    return hashlib.sha256(text).hexdigest()[:SHORT]
+
+
 def machine(facts: Mapping[str, object]) -> str:
     """Return what a machine is, in a few words."""
     said = [one_line(str(facts[key])) for key in ("os_name", "kernel") if facts.get(key)]
@@ -112,8 +132,19 @@ def explained(node: Node) -> bool:
 
 def verdict(result: Result) -> str:
     """Return what came of it, in one sentence without a full stop."""
-    said = "; ".join(filter(None, [_trouble(result), _achieved(result)]))
+    said = "; ".join(filter(None, [_trouble(result), _achieved(result), _reboots(result)]))
     return f"interrupted: {said}" if result.interrupted else said
+
+
+def _reboots(result: Result) -> str:
+    counted = {
+        "rebooted": sum(bool(node.reboot and node.reboot.done) for node in result.nodes),
+        "to be rebooted": sum(map(would_reboot, result.nodes))
+        if result.command is Command.PLAN
+        else 0,
+        "in need of a reboot": sum(map(left_to_do, result.nodes)),
+    }
+    return ", ".join(f"{plural(many, 'node')} {words}" for words, many in counted.items() if many)
 
 
 def _trouble(result: Result) -> str:
@@ -193,4 +224,6 @@ def next_step(result: Result) -> str:
         return f"nodeproof plan {inventory} (shows what would change)"
     if status is NodeStatus.PENDING:
         return f"nodeproof apply {inventory} (makes it so)"
+    if any(left_to_do(node) for node in result.nodes):
+        return f"nodeproof apply {inventory} --reboot if-needed (reboots what needs it)"
     return f"nodeproof verify {inventory} (proves that it is so)"

@@ -62,19 +62,24 @@ _restore_account_file() { # _restore_account_file NAME PREFIX
     return $code
 }
 
-conflicts_accounts() { # print what cannot be merged; later changes count as taken back already
-    local name user current
+_unmerged() { # _unmerged PREFIX: print what cannot be merged; later changes count as taken back
+    local name current
     for name in $ACCOUNT_FILES; do
         current=$SEEN.$name
-        [ -e "$2.$name" ] && [ -e "$ETC/$name" ] || continue
+        [ -e "$1.$name" ] && [ -e "$ETC/$name" ] || continue
         [ -e "$current" ] || cp -- "$ETC/$name" "$current"
-        if [ -e "$2.now.$name" ]; then
-            { _merged "$2.$name" "$2.now.$name" "$current" "$name" >"$current.new"; } 2>&1
+        if [ -e "$1.now.$name" ]; then
+            { _merged "$1.$name" "$1.now.$name" "$current" "$name" >"$current.new"; } 2>&1
             mv -f -- "$current.new" "$current"
         else
-            cp -- "$2.$name" "$current"
+            cp -- "$1.$name" "$current"
         fi
     done
+}
+
+conflicts_accounts() { # print what cannot be merged, and who is at work
+    local user
+    _unmerged "$2"
     # Whoever is taken away must not be at work.
     [ ! -e "$2.now.passwd" ] || cut -d : -f 1 "$2.now.passwd" | while read -r user; do
         _has "$2.passwd" "$user" || ! _has "$ETC/passwd" "$user" ||
@@ -108,10 +113,9 @@ _merged() { # _merged BEFORE NOW CURRENT NAME: print the file; fails with $CONFL
             if ($0 == now[k]) { if (k in before) print before[k]; next }
             if (k in before && (before[k] == now[k] || before[k] == $0)) { print; next }
             if (k in before && file ~ /^g/) {
-                split(before[k], b, ":"); split(now[k], n, ":"); split($0, c, ":")
-                if (file == "gshadow") c[3] = members(b[3], n[3], c[3])
-                c[4] = members(b[4], n[4], c[4])
-                print c[1], c[2], c[3], c[4]; next
+                split(before[k], b, ":"); split(now[k], n, ":")
+                if (file == "gshadow") $3 = members(b[3], n[3], $3)
+                $4 = members(b[4], n[4], $4); print; next
             }
             print; print "/etc/" file ": the entry " k " was changed since" >"/dev/stderr"; failed = 1
         }

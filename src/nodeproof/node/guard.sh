@@ -19,7 +19,7 @@ Before=network-pre.target ssh.service sshd.service apparmor.service basic.target
 Type=oneshot
 ExecStart=$HOME_DIR/bin/journal expire $1 the-machine-was-restarted
 EOF
-    ln -sfn "$BOOT_UNIT" "$BOOT_LINK" && echo "$1" | put "$ARMED" || return 1
+    ln -sfn "$BOOT_UNIT" "$BOOT_LINK" && printf '%s\n' "$1" | put "$ARMED" || return 1
     note "$1" "armed $2"
     systemd-run --quiet --collect --unit="$TIMER" --on-active="$2" --timer-property=AccuracySec=1 \
         -- "$HOME_DIR/bin/journal" expire "$1" "nobody-confirmed-it-within-$2-seconds" || {
@@ -36,6 +36,8 @@ disarm() {
 armed() { [ -e "$ARMED" ] && [ "$(cat "$ARMED")" = "$1" ]; } # armed RUN
 
 confirm() { # confirm RUN: over a new connection, which proves that one can be made
+    is_run "$1" || die "there is no run $1"
+    [ -e "$ARMED" ] || [ -e "$RUNS/$1/result" ] || return 0 # the change was not made
     armed "$1" || die "the change was taken back already" $CLOSED
     exec 9>"$ARMED.mutex" && flock 9
     armed "$1" || die "the change was taken back already" $CLOSED

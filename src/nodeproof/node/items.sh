@@ -26,7 +26,7 @@ state_file() {
 }
 
 save_file() {
-    case $1 in /*[!/]) ;; *) echo "journal: $1 is not an absolute path" >&2; return 1 ;; esac
+    case $1 in /*[!/]) ;; *) printf '%s\n' "journal: $1 is not an absolute path" >&2; return 1 ;; esac
     if [ -L "$1" ] || [ -f "$1" ]; then
         [ -L "$1" ] || [ "$(du -k -- "$1" | cut -f 1)" -le "$LARGEST_KB" ] || {
             printf '%s\n' "journal: $1 is larger than $LARGEST_KB KiB" >&2
@@ -253,7 +253,11 @@ restore_module() {
 # --- custom: `label<TAB>probe<TAB>undo`: commands of a layer -------------------------------------------
 
 _word() { printf %s "$1" | cut -f "$2"; }
-state_custom() { sh -c "$(_word "$1" 2)" </dev/null 2>/dev/null | tr '\n' ' ' | grep . || echo absent; }
+state_custom() { # what the probe says; where it fails there is nothing
+    local said
+    said=$(sh -c "$(_word "$1" 2)" </dev/null 2>/dev/null) && [ -n "$said" ] || said=absent
+    printf %s "$said" | tr '\n' ' '
+}
 save_custom() { :; }
 restore_custom() {
     [ "$(cat "$2.was")" = "$(state_custom "$1")" ] || sh -c "$(_word "$1" 3-)" </dev/null >/dev/null 2>&1 || :

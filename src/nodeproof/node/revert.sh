@@ -67,7 +67,7 @@ examine() {
     is_run "$1" || die "there is no run $1"
     SEEN=$RUN_DIR/examined.$$
     mkdir -p -- "$RUN_DIR"
-    : >"$SEEN"
+    : >"$SEEN" && : >"$SEEN.packages"
     chosen "$1" "$2" "$3" | while read -r step; do
         printf 'step\t%s\t%s\n' "$(sed -n 1p "$step/change")" "$(sed -n 2p "$step/change")"
         each_item "$step" _conflict

@@ -71,7 +71,7 @@ end() { # end RUN RESULT
         return 0
     fi
     recover "$1"
-    [ ! -e "$RUNS/$1/roots" ] || roots >"$RUNS/$1/roots.now"
+    [ ! -e "$RUNS/$1/roots" ] || { roots >"$RUNS/$1/roots.now" && kernel >"$RUNS/$1/kernel.now"; }
     note "$1" "end $2"
     printf '%s\n' "$2" | put "$RUNS/$1/result" || return 1
     if owned "$1"; then
@@ -191,7 +191,7 @@ _pam_modules() { # every module that a PAM file names exists; one that is missin
             /lib/security/"$module" /usr/lib64/security/"$module"; do
             case $path in /*) [ -e "$path" ] && continue 2 ;; esac
         done
-        echo "$1: there is no module $module" >&2
+        printf '%s\n' "$1: there is no module $module" >&2
         exit 1
     done
 }

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +12,7 @@ from nodeproof.layers import LAYERS, layer_named
 from nodeproof.settings.connection import CONNECTOR_KEYS, Connection
 from nodeproof.settings.model import LayerSettings
 from nodeproof.settings.problems import Problem, SettingsError, from_validation, nearest, shown
+from nodeproof.settings.reboot import When
 
 OWN_PREFIX = "x_"
 """Data keys with this prefix belong to the user; nodeproof does not look at them."""
@@ -26,10 +25,11 @@ class HostSettings:
     host: str
     layers: Mapping[str, LayerSettings]
 
-    def digest(self) -> str:
-        """Return a sha256 over the settings, equal when what was asked is equal."""
-        dumped = {name: model.model_dump(mode="json") for name, model in self.layers.items()}
-        return hashlib.sha256(json.dumps(dumped, sort_keys=True).encode()).hexdigest()
+    @property
+    def reboot(self) -> When:
+        """When apply may reboot it; never, where no layer has such a setting."""
+        asked = (getattr(model, "reboot", None) for model in self.layers.values())
+        return next((one for one in asked if isinstance(one, When)), When.NEVER)
 
 
 def merged(datas: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
