@@ -57,7 +57,7 @@ class Node:
     limits: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name in ("lib/bin", "run", "etc", "files", "stubs"):
+        for name in ("lib/bin", "run", "files", "stubs", "etc/systemd/system/sysinit.target.wants"):
             (self.folder / name).mkdir(parents=True)
         for name, text in ACCOUNTS.items():
             (self.etc / name).write_text(text)

@@ -113,10 +113,9 @@ _merged() { # _merged BEFORE NOW CURRENT NAME: print the file; fails with $CONFL
             if ($0 == now[k]) { if (k in before) print before[k]; next }
             if (k in before && (before[k] == now[k] || before[k] == $0)) { print; next }
             if (k in before && file ~ /^g/) {
-                split(before[k], b, ":"); split(now[k], n, ":"); split($0, c, ":")
-                if (file == "gshadow") c[3] = members(b[3], n[3], c[3])
-                c[4] = members(b[4], n[4], c[4])
-                print c[1], c[2], c[3], c[4]; next
+                split(before[k], b, ":"); split(now[k], n, ":")
+                if (file == "gshadow") $3 = members(b[3], n[3], $3)
+                $4 = members(b[4], n[4], $4); print; next
             }
             print; print "/etc/" file ": the entry " k " was changed since" >"/dev/stderr"; failed = 1
         }

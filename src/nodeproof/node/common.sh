@@ -42,7 +42,7 @@ named() { # named RUN: whether it is a name that cannot leave the folder of runs
     case $1 in '' | *[!0-9A-Za-z-]*) return 1 ;; esac
 }
 
-is_run() { named "$1" && [ -d "$RUNS/$1" ]; }
+is_run() { named "$1" && [ -d "$RUNS/$1" ] && [ ! -L "$RUNS/$1" ]; }
 
 field() { # field FILE KEY: the value of a `key=value` line
     sed -n "s/^$2=//p" "$1" 2>/dev/null | head -n 1

@@ -20,7 +20,7 @@ Before=network-pre.target ssh.service sshd.service apparmor.service basic.target
 Type=oneshot
 ExecStart=$HOME_DIR/bin/journal expire $1 the-machine-was-restarted
 EOF
-    ln -sfn "$BOOT_UNIT" "$BOOT_LINK" && echo "$1" | put "$ARMED" || return 1
+    ln -sfn "$BOOT_UNIT" "$BOOT_LINK" && printf '%s\n' "$1" | put "$ARMED" || return 1
     note "$1" "armed $2"
     _timer "$1" "$2" || {
         disarm

@@ -26,7 +26,7 @@ state_file() {
 }
 
 save_file() {
-    case $1 in /*[!/]) ;; *) echo "journal: $1 is not an absolute path" >&2; return 1 ;; esac
+    case $1 in /*[!/]) ;; *) printf '%s\n' "journal: $1 is not an absolute path" >&2; return 1 ;; esac
     if [ -L "$1" ] || [ -f "$1" ]; then
         [ -L "$1" ] || [ "$(du -k -- "$1" | cut -f 1)" -le "$LARGEST_KB" ] || {
             printf '%s\n' "journal: $1 is larger than $LARGEST_KB KiB" >&2

@@ -3,22 +3,25 @@
 # state takes it up; then everything is looked at again.
 
 undo() { # undo RUN STEP: restore the items of one step, last first
-    local failed=0 n line kind item
-    n=$(wc -l <"$2/items")
-    put_back "$2" || failed=1
-    while [ "$n" -ge 1 ]; do
-        line=$(sed -n "${n}p" "$2/items")
-        kind=${line%%"$TAB"*} item=${line#*"$TAB"}
-        # Before it is restored: the later part must not be forgotten if this is interrupted.
-        case $kind in told | apparmor) _note_later "$kind" "$item" "$2/$n" ;; esac
-        { spare "$kind" "$item" "$2/$n" && "restore_$kind" "$item" "$2/$n"; } </dev/null || {
-            printf 'failed\t%s\n' "$kind $item"
-            failed=1
-        }
-        n=$((n - 1))
-    done
-    [ $failed = 1 ] || taken_back "$2"
-    return $failed
+    local left again n
+    put_back "$2" || return 1
+    left=$(seq "$(wc -l <"$2/items")" -1 1)
+    again=''
+    for n in $left; do _undo_item "$2" "$n" 2>/dev/null || again="$again $n"; done
+    left=$again again=''
+    # Once more: what was in the way of one item may have been another.
+    for n in $left; do _undo_item "$2" "$n" || again="$again $n"; done
+    for n in $again; do printf 'failed\t%s\n' "$(sed -n "${n}p" "$2/items" | tr '\t' ' ')"; done
+    [ -z "$again" ] && taken_back "$2"
+}
+
+_undo_item() { # _undo_item STEP NUMBER
+    local line kind item
+    line=$(sed -n "${2}p" "$1/items")
+    kind=${line%%"$TAB"*} item=${line#*"$TAB"}
+    # Before it is restored: the later part must not be forgotten if this is interrupted.
+    case $kind in told | apparmor) _note_later "$kind" "$item" "$1/$2" ;; esac
+    { spare "$kind" "$item" "$1/$2" && "restore_$kind" "$item" "$1/$2"; } </dev/null
 }
 
 # Marks of what is in effect. A step that took another one back has that one's folder in `of`:

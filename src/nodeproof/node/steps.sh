@@ -38,7 +38,6 @@ settle() { # settle RUN: end all other runs, whose owners are gone
     for folder in "$RUNS"/*/; do
         run=${folder%/} run=${run##*/}
         [ -d "$folder" ] && [ "$run" != "$1" ] && [ ! -e "$folder/result" ] || continue
-        recover "$run"
         end "$run" interrupted
         printf 'interrupted\t%s\n' "$run"
     done
@@ -71,6 +70,7 @@ end() { # end RUN RESULT
         [ "$(cat "$RUNS/$1/result")" = "$2" ] || die "run $1 was ended before ($(cat "$RUNS/$1/result"))" $CLOSED
         return 0
     fi
+    recover "$1"
     [ ! -e "$RUNS/$1/roots" ] || { roots >"$RUNS/$1/roots.now" && kernel >"$RUNS/$1/kernel.now"; }
     note "$1" "end $2"
     printf '%s\n' "$2" | put "$RUNS/$1/result" || return 1
@@ -192,7 +192,7 @@ _pam_modules() { # every module that a PAM file names exists; one that is missin
             /lib/security/"$module" /usr/lib64/security/"$module"; do
             case $path in /*) [ -e "$path" ] && continue 2 ;; esac
         done
-        echo "$1: there is no module $module" >&2
+        printf '%s\n' "$1: there is no module $module" >&2
         exit 1
     done
 }
