@@ -51,7 +51,7 @@ field() { # field FILE KEY: the value of a `key=value` line
 limit() { # limit NAME DEFAULT: what the file of limits says, where it says a number
     local value=''
     [ ! -e "$HOME_DIR/limits" ] || value=$(field "$HOME_DIR/limits" "$1")
-    case $value in '' | *[!0-9]*) echo "$2" ;; *) echo "$value" ;; esac
+    case $value in '' | *[!0-9]*) printf '%s\n' "$2" ;; *) printf '%s\n' "$value" ;; esac
 }
 
 # --- who is at work -------------------------------------------------------------------------

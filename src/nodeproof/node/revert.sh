@@ -254,7 +254,7 @@ back() {
         end "$by" failed
         die "nothing was changed: put that back first"
     fi
-    case $found in '') echo "nothing of run $run is left to take back" ;; esac
+    case $found in '') printf 'nothing of run %s is left to take back\n' "$run" ;; esac
     revert "$run" "$by" "${2:-}" '' 0 || code=1
     end "$by" "$([ $code = 0 ] && echo ok || echo failed)"
     return $code
