@@ -78,6 +78,7 @@ _restore_as() { # _restore_as USER PATH PREFIX: with no more rights than the use
         runuser -u "$1" -- sh -c 'umask 077; cat >"$1.nodeproof" && chmod "$2" -- "$1.nodeproof" &&
             mv -fT -- "$1.nodeproof" "$1"' sh "$2" "$mode" <"$3.file"
     elif [ -e "$3.dir" ]; then
+        _own_again "$2" "$(tar --numeric-owner -P -tvf "$3.dir" | awk '{ print $2; exit }')" || return 1
         mode=$(tar --numeric-owner -P -tvf "$3.dir" | cut -c 2-10 | sed 's/\(...\)\(...\)\(...\)/u=\1,g=\2,o=\3/; s/-//g')
         # shellcheck disable=SC2016 # expanded there
         runuser -u "$1" -- sh -c 'mkdir -p -- "$1" && chmod "$2" -- "$1"' sh "$2" "$mode"
@@ -92,6 +93,13 @@ _restore_as() { # _restore_as USER PATH PREFIX: with no more rights than the use
 beside() { # beside PATH: where new content of a file waits for its name; no daemon reads dot files
     printf '%s/.%s.nodeproof' "${1%/*}" "${1##*/}"
 }
+
+# A directory that the change gave to somebody else: only root can give it back. It is taken by its
+# name in the very folder that is meant, so that no link on the way there is followed.
+_own_again() ( # _own_again DIRECTORY UID/GID
+    [ -d "$1" ] && [ ! -L "$1" ] && [ "$(stat -c %u/%g -- "$1")" != "$2" ] || return 0
+    cd -P -- "${1%/*}/" && [ "$(pwd -P)" = "${1%/*}" ] && chown -h -- "${2%/*}:${2#*/}" "./${1##*/}"
+)
 
 # --- tree: a directory that did not exist; never deleted, moved aside ------------------------------
 

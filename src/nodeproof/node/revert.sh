@@ -160,7 +160,7 @@ runs() {
         run=${meta%/meta} run=${run##*/}
         result=$(cat "$RUNS/$run/result" 2>/dev/null) ||
             { [ "$run" = "$at_work" ] && result=running || result=interrupted; }
-        if [ -e "$RUNS/$run/result" ] && [ "$result" != reverted ] && [ -n "$(find "$RUNS/$run" -maxdepth 2 -name undone -print -quit)" ]; then
+        if [ -e "$RUNS/$run/result" ] && [ "$result" != reverted ] && grep -q '^[^ ]* undone ' "$RUNS/$run/log"; then
             result="$result, partly reverted"
         fi
         printf '%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n' "$run" "$result" "$(field "$meta" began)" \

@@ -17,7 +17,7 @@ from nodeproof.engine.adapter.connector import NodeSSHConnector, RootShellMixin
 from nodeproof.errors import NodeproofError, UnreachableError, said
 from nodeproof.facts.journal import PROGRAM
 from nodeproof.operations import journal
-from nodeproof.operations.journal import GUARD_S, OpenRun
+from nodeproof.operations.journal import OpenRun
 
 if TYPE_CHECKING:
     from nodeproof.engine.adapter.session import Session
@@ -87,7 +87,7 @@ class Guard:
             return ""
         self._take_back()
         self._run.ended = True
-        back = self._reached(time.monotonic() + GUARD_S + LATE_S)
+        back = self._reached(time.monotonic() + journal.GUARD_S + LATE_S)
         after = "it works again" if back else "and there is none even so: use the node's console"
         return f"taken back, because a new connection was not possible ({problem}); {after}"
 
@@ -109,7 +109,7 @@ class Guard:
             self._session.execute(f"{PROGRAM} expire {self._run.id} no-new-connection-was-possible")
         except UnreachableError:
             since = self._run.armed_at or time.monotonic()
-            gevent.sleep(max(0.0, since + GUARD_S + 5 - time.monotonic()))
+            gevent.sleep(max(0.0, since + journal.GUARD_S + 5 - time.monotonic()))
         self._run.armed_at = None
 
     def _reached(self, until: float) -> bool:
