@@ -101,6 +101,15 @@ def unchanged(after: str | list[str]) -> str | list[str]:
     return "unchanged" if isinstance(after, str) else ["unchanged"] * len(after)
 
 
+def test_fetching_old_package_lists_does_not_count() -> None:
+    """They grow old while a plan is read; that must not make it stale."""
+    node = Node({"packages.AptPackages": {"lists_fresh": False}})
+    operation = cases.operations()["packages.present"]._inner
+    with ctx_host.use(node):
+        found = list(operation(manager="apt", packages=["chrony"]))
+    assert [one.counts for one in found] == [False, True]
+
+
 @pytest.mark.parametrize("path", CASES, ids=cases.named)
 def test_commands_parse(path: Path) -> None:
     """A command that the node's shell cannot parse fails at the worst moment."""

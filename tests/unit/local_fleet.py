@@ -21,6 +21,7 @@ from nodeproof.engine.adapter.facts import FactCache
 from nodeproof.engine.adapter.inventory import Fleet
 from nodeproof.engine.adapter.session import Session
 from nodeproof.engine.adapter.shell import Shell, Streams
+from nodeproof.engine.fingerprint import Fingerprint
 from nodeproof.engine.result import Change, Command, Node, Result
 from nodeproof.engine.run import Options
 from nodeproof.layers import LAYER_NAMES
@@ -88,14 +89,33 @@ def run(
     hosts: Fleet,
     deploy: Callable[[str], object],
     monkeypatch: pytest.MonkeyPatch,
-    expected: dict[str, str] | None = None,
+    agreed: dict[str, Fingerprint] | None = None,
 ) -> Result:
     """Run a command whose site is `deploy`, called with each host's name."""
+    options = Options(layers=LAYER_NAMES, ask_password=no_password, agreed=agreed)
+    return _run(command, hosts, deploy, monkeypatch, options)
+
+
+def planned(
+    hosts: Fleet, deploy: Callable[[str], object], monkeypatch: pytest.MonkeyPatch
+) -> dict[str, Fingerprint]:
+    """Plan, and return what each host's plan rests on."""
+    options = Options(layers=LAYER_NAMES, ask_password=no_password)
+    _run(Command.PLAN, hosts, deploy, monkeypatch, options)
+    return options.planned
+
+
+def _run(
+    command: Command,
+    hosts: Fleet,
+    deploy: Callable[[str], object],
+    monkeypatch: pytest.MonkeyPatch,
+    options: Options,
+) -> Result:
     monkeypatch.setattr(engine, "preflight", lambda name, facts: distributions()["debian-12"])
     monkeypatch.setattr(
         engine, "deploy_layers", lambda settings, layers, facts, row: deploy(settings.host)
     )
-    options = Options(layers=LAYER_NAMES, ask_password=no_password, expected=expected)
     return engine.run(command, hosts, options, Watcher())
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Generator, Iterator
+from hashlib import sha256
 from pathlib import Path
 
 import gevent
 import pytest
-from local_fleet import Traffic, fleet, run, session
+from local_fleet import Traffic, fleet, planned, run, session
 from pyinfra import host
 from pyinfra.api import (
     DeployError,
@@ -21,10 +22,14 @@ from pyinfra.api import (
 )
 from pyinfra.api.hiddenvalue import HiddenValue
 
+from nodeproof.engine import run as engine
+from nodeproof.engine.canonical import digest
+from nodeproof.engine.fingerprint import SHORT, Fingerprint
 from nodeproof.engine.result import Change, ChangeStatus, Command, Node, NodeStatus, Result
+from nodeproof.engine.stale import what_moved
 from nodeproof.errors import NodeproofError, UnreachableError
 from nodeproof.facts.files import FileState
-from nodeproof.operations import files
+from nodeproof.operations import files, journal
 from nodeproof.operations.journal import OpenRun
 from nodeproof.operations.outcome import changes
 
@@ -76,6 +81,13 @@ class Odd(FactBase[str]):
 def looks(script: str) -> Generator[StringCommand]:
     host.get_fact(Odd, script=script)
     yield StringCommand("true")
+
+
+@operation()
+def prepared(path: Path, old: bool) -> Generator[StringCommand]:
+    if old:
+        yield journal.Change("echo", "fetched", touches=[journal.file(str(path))], counts=False)
+    yield StringCommand("touch", "--", QuoteString(str(path)))
 
 
 def write(path: Path, text: str = "new\n", **options: object) -> object:
@@ -449,15 +461,15 @@ def test_a_plan_is_applied_as_it_was_or_not_at_all(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "file"
-    expected = {"a": hash_of(monkeypatch, lambda _: write(path))}
+    agreed = planned(fleet("a"), lambda _: write(path), monkeypatch)
     path.write_text("somebody was here\n")
-    (moved,) = run(Command.APPLY, fleet("a"), lambda _: write(path), monkeypatch, expected).nodes
+    (moved,) = run(Command.APPLY, fleet("a"), lambda _: write(path), monkeypatch, agreed).nodes
     assert moved.status is NodeStatus.REFUSED
-    assert "changed since the plan" in moved.reason
+    assert moved.reason == f"the node moved since the plan was made: {path} appeared"
     assert path.read_text() == "somebody was here\n"
 
     path.unlink()
-    (same,) = run(Command.APPLY, fleet("a"), lambda _: write(path), monkeypatch, expected).nodes
+    (same,) = run(Command.APPLY, fleet("a"), lambda _: write(path), monkeypatch, agreed).nodes
     assert same.status is NodeStatus.CHANGED
     assert path.read_text() == "new\n"
 
@@ -465,10 +477,45 @@ def test_a_plan_is_applied_as_it_was_or_not_at_all(
 def test_a_node_that_the_plan_does_not_name_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    agreed = planned(fleet("a"), lambda _: write(tmp_path / "x"), monkeypatch)
     (node,) = run(
-        Command.APPLY, fleet("b"), lambda _: write(tmp_path / "x"), monkeypatch, {"a": "0" * 64}
+        Command.APPLY, fleet("b"), lambda _: write(tmp_path / "x"), monkeypatch, agreed
     ).nodes
-    assert node.status is NodeStatus.REFUSED
+    assert (node.status, node.reason) == (NodeStatus.REFUSED, "it is not in the plan")
+
+
+def test_what_a_plan_rests_on_costs_no_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Everything in the fingerprint was read anyway, for the changes themselves."""
+
+    def deploy(name: str) -> None:
+        write(tmp_path / "one")
+        files.absent(name="Remove", path=str(tmp_path / "two"))
+
+    (with_digests,) = run(Command.PLAN, fleet("a"), deploy, monkeypatch).nodes
+    agreed = planned(fleet("a"), deploy, monkeypatch)
+    monkeypatch.setattr(engine, "fingerprint", lambda *_: agreed["a"])
+    (without,) = run(Command.PLAN, fleet("a"), deploy, monkeypatch).nodes
+    assert with_digests.round_trips == without.round_trips == 4  # machine, journal, two paths
+    assert {name.split()[0] for name in agreed["a"].facts} == {"Node", "Journal", "FileState"}
+
+
+def test_commands_that_may_be_needed_or_not_do_not_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Package lists grow old: the plan says so, and stays true."""
+    path = tmp_path / "file"
+    agreed = planned(fleet("a"), lambda _: prepared(path, old=False, name="P"), monkeypatch)
+    later = planned(fleet("a"), lambda _: prepared(path, old=True, name="P"), monkeypatch)
+    assert later == agreed
+    (node,) = run(
+        Command.APPLY, fleet("a"), lambda _: prepared(path, old=True, name="P"), monkeypatch, agreed
+    ).nodes
+    assert (node.status, node.changes[0].commands) == (
+        NodeStatus.CHANGED,
+        ["echo fetched", f"touch -- {path}"],
+    )
 
 
 # What must not be shown
@@ -492,6 +539,28 @@ def test_secrets_are_masked_everywhere(tmp_path: Path, monkeypatch: pytest.Monke
     assert (first.diff, second.status) == ("", ChangeStatus.CHANGED)
     assert path.read_text() == "token hunter2\n"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_a_plan_has_no_digest_of_a_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wrong content that became another is replaced as foreseen; a right one that moved not."""
+    path = tmp_path / "token"
+
+    def deploy(name: str) -> None:
+        write(path, "hunter2\n", secret=True, mode="600")
+
+    def planned_with(content: str) -> Fingerprint:
+        path.write_text(content)
+        path.chmod(0o600)
+        return planned(fleet("a"), deploy, monkeypatch)["a"]
+
+    wrong, right = planned_with("hunter1\n"), planned_with("hunter2\n")
+    assert planned_with("hunter3\n") == wrong
+    assert what_moved(right, wrong) == (
+        'the changes differ since the plan was made: "Write token | Write token" is needed now'
+    )
+    for content in ("hunter1\n", "hunter2\n"):
+        traces = (content.strip(), sha256(content.encode()).hexdigest(), digest(content.encode()))
+        assert not [one for one in traces if one[:SHORT] in right.model_dump_json()]
 
 
 def test_a_secret_that_fails_is_not_shown_either(

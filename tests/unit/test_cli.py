@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import click
@@ -265,12 +266,13 @@ def test_a_saved_plan_is_applied_or_refused(
     local(monkeypatch, write(tmp_path / "file"))
     plan = str(tmp_path / "site.plan.json")
     assert invoke("plan", "x", "--out", plan).exit_code == Exit.DONE
-    assert planfile.load(plan).hashes.keys() == {"node1"}
+    assert planfile.load(plan).nodes.keys() == {"node1"}
 
     (tmp_path / "file").write_text("somebody was here\n")
     moved = invoke("apply", plan)
     assert moved.exit_code == Exit.REFUSED
-    assert "changed since the plan was made" in moved.output
+    said = " ".join(moved.output.split())
+    assert f"moved since the plan was made: {tmp_path / 'file'} appeared" in said
     assert (tmp_path / "file").read_text() == "somebody was here\n"
 
     (tmp_path / "file").unlink()
@@ -279,7 +281,30 @@ def test_a_saved_plan_is_applied_or_refused(
     assert invoke("apply", plan, "--limit", "node1").exit_code == Exit.USAGE
 
 
-@pytest.mark.parametrize("content", ["{}", "{", '{"schema": "nodeproof/plan/9"}'])
+@pytest.mark.parametrize("moves", [False, True])
+def test_what_moves_between_question_and_answer_is_refused(
+    monkeypatch: pytest.MonkeyPatch, loaded: None, invoke: Invoke, tmp_path: Path, moves: bool
+) -> None:
+    path = tmp_path / "file"
+    local(monkeypatch, write(path))
+    asking = sys.modules["nodeproof.cli.apply"]
+    terminal = SimpleNamespace(stdin=SimpleNamespace(isatty=lambda: True), exit=sys.exit)
+    monkeypatch.setattr(asking, "sys", terminal)
+
+    def confirm(question: str, err: bool) -> bool:
+        if moves:
+            path.write_text("somebody was here\n")
+        return True
+
+    monkeypatch.setattr("click.confirm", confirm)
+    done = invoke("apply", "x")
+    said = " ".join(done.output.split())
+    assert done.exit_code == (Exit.REFUSED if moves else Exit.DONE), said
+    assert (f"the node moved since the plan was made: {path} appeared" in said) is moves
+    assert path.read_text() == ("somebody was here\n" if moves else "new\n")
+
+
+@pytest.mark.parametrize("content", ["{}", "{", '{"schema": "nodeproof/plan/1"}'])
 def test_what_is_not_a_plan_is_2(tmp_path: Path, invoke: Invoke, content: str) -> None:
     path = tmp_path / "x.json"
     path.write_text(content)

@@ -156,6 +156,24 @@ def test_a_diff_is_shown_when_asked() -> None:
     assert "\x1b[31m-PermitRootLogin yes\x1b[0m" in colored
 
 
+def test_a_plan_says_its_hash() -> None:
+    """Who applies it elsewhere, or later, can compare."""
+    said = text(samples.planned())
+    assert "pending      gpu-1  5 would change, 8 right already, plan a1a1a1a1a1a1\n" in said
+    assert "ok           gpu-2  13 right already, plan b2b2b2b2b2b2\n" in said
+    assert "plan" not in text(samples.applied()).split("next: ")[0]
+
+
+def test_a_plan_of_many_nodes_says_one_hash() -> None:
+    def said(digest: str) -> str:
+        nodes = [samples.node(f"n{n}", NodeStatus.OK, plan_hash=digest) for n in range(21)]
+        return text(samples.result(Command.PLAN, *nodes))
+
+    (line,) = [line for line in said("1").splitlines() if line.endswith(" over all nodes")]
+    assert re.fullmatch(r"plan [0-9a-f]{12} over all nodes", line)
+    assert line not in said("2")
+
+
 def test_many_nodes_are_grouped() -> None:
     said = text(samples.fleet(Command.VERIFY))
     assert "ok           190 nodes  checks: 12 passed\n" in said

@@ -11,33 +11,45 @@ import pytest
 import samples
 
 from nodeproof.engine import planfile
+from nodeproof.engine.fingerprint import ChangePrint, FactPrint, Fingerprint
 from nodeproof.engine.result import Command, NodeStatus, Result
 from nodeproof.errors import UsageError
 from nodeproof.layers import LAYER_NAMES
+
+RESTS_ON = Fingerprint(
+    settings={"ssh": {"max_sessions": "a" * 64}},
+    facts={"Unit ssh.service": FactPrint(called="unit ssh.service", digest="b" * 64, there=True)},
+    changes=(ChangePrint(layer="ssh", name="Reload", needed=True, digest="c" * 64),),
+)
 
 
 def planned() -> Result:
     return samples.planned()
 
 
+def save(path: Path, result: Result, layers: tuple[str, ...] = ()) -> planfile.SavedPlan:
+    rests_on = {node.name: RESTS_ON for node in result.nodes}
+    return planfile.save(path, result, layers, rests_on)
+
+
 def test_comes_back_as_it_was(tmp_path: Path) -> None:
     path = tmp_path / "site.plan.json"
-    saved = planfile.save(path, planned(), LAYER_NAMES)
+    saved = save(path, planned(), LAYER_NAMES)
     assert planfile.load(str(path)) == saved
     assert saved.plan == planned()
     assert saved.layers == LAYER_NAMES
+    assert saved.nodes["gpu-1"] == RESTS_ON
 
 
 def test_only_nodes_with_a_plan_are_in_it(tmp_path: Path) -> None:
     result = samples.result(
         Command.PLAN,
-        samples.node("a", NodeStatus.PENDING, plan_hash="1"),
-        samples.node("b", NodeStatus.OK, plan_hash="2"),
+        samples.node("a", NodeStatus.PENDING),
+        samples.node("b", NodeStatus.OK),
         samples.unreachable("c"),
         samples.refused("d"),
     )
-    saved = planfile.save(tmp_path / "x.json", result, LAYER_NAMES)
-    assert saved.hashes == {"a": "1", "b": "2"}
+    assert save(tmp_path / "x.json", result).nodes.keys() == {"a", "b"}
 
 
 def test_names_the_inventory_so_that_it_is_found_again(
@@ -46,9 +58,9 @@ def test_names_the_inventory_so_that_it_is_found_again(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "site.py").touch()
     result = planned().model_copy(update={"inventory": "site.py"})
-    assert planfile.save(tmp_path / "x", result, ()).inventory == str(tmp_path / "site.py")
+    assert save(tmp_path / "x", result).inventory == str(tmp_path / "site.py")
     result = planned().model_copy(update={"inventory": "node1,node2"})
-    assert planfile.save(tmp_path / "x", result, ()).inventory == "node1,node2"
+    assert save(tmp_path / "x", result).inventory == "node1,node2"
 
 
 @pytest.mark.parametrize("before", [None, 0o644, 0o666])
@@ -57,7 +69,7 @@ def test_only_its_owner_reads_it(tmp_path: Path, before: int | None) -> None:
     if before is not None:
         path.write_text("a much longer text than what is written over it" * 1000)
         path.chmod(before)
-    planfile.save(path, planned(), ())
+    save(path, planned())
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert planfile.load(str(path)).plan == planned()
 
@@ -65,7 +77,7 @@ def test_only_its_owner_reads_it(tmp_path: Path, before: int | None) -> None:
 @pytest.mark.parametrize("where", ["missing/plan.json", "."])
 def test_where_it_cannot_be_written(tmp_path: Path, where: str) -> None:
     with pytest.raises(UsageError, match="cannot be written"):
-        planfile.save(tmp_path / where, planned(), ())
+        save(tmp_path / where, planned())
 
 
 @pytest.mark.parametrize(
@@ -92,7 +104,7 @@ def test_what_is_no_file_is_no_plan(name: str) -> None:
 def changed(**values: object) -> str:
     path = Path(os.devnull)
     saved = planfile.SavedPlan(
-        inventory=str(path), layers=LAYER_NAMES, hashes={"a": "1"}, plan=planned()
+        inventory=str(path), layers=LAYER_NAMES, nodes={"a": RESTS_ON}, plan=planned()
     )
     return json.dumps({**json.loads(saved.model_dump_json(by_alias=True)), **values})
 
@@ -103,10 +115,14 @@ def changed(**values: object) -> str:
         "{",
         "{}",
         "{\x00}",
-        changed(schema="nodeproof/plan/2"),
+        changed(schema="nodeproof/plan/1"),
+        changed(schema="nodeproof/plan/3"),
+        changed(schema=2),
         changed(schema="nodeproof/result/1"),
-        changed(hashes=["a"]),
-        changed(hashes={"a": 1}),
+        changed(nodes=["a"]),
+        changed(nodes={"a": "1"}),
+        changed(hashes={"a": "1"}),
+        "[]",
         changed(plan={}),
         changed(layers="ssh"),
         changed(inventory=None),
@@ -126,7 +142,18 @@ def test_what_is_not_a_plan_of_this_version_is_refused(tmp_path: Path, content: 
 def test_a_plan_that_was_not_changed_is_read(tmp_path: Path) -> None:
     """Else the test above would prove nothing."""
     (tmp_path / "x.json").write_text(changed())
-    assert planfile.load(str(tmp_path / "x.json")).hashes == {"a": "1"}
+    assert planfile.load(str(tmp_path / "x.json")).nodes == {"a": RESTS_ON}
+
+
+def test_an_older_plan_says_so(tmp_path: Path) -> None:
+    older = {"schema": "nodeproof/plan/1", "inventory": "x", "layers": [], "hashes": {"a": "1"}}
+    (tmp_path / "x.json").write_text(json.dumps(older))
+    with pytest.raises(UsageError) as caught:
+        planfile.load(str(tmp_path / "x.json"))
+    assert caught.value.message.endswith(
+        "x.json: not a plan of this version: it is nodeproof/plan/1, and nodeproof/plan/2 is wanted"
+    )
+    assert "make it again" in (caught.value.hint or "")
 
 
 def test_bytes_that_are_no_text(tmp_path: Path) -> None:

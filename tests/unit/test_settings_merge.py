@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nodeproof.engine.adapter.inventory import host_data, load
+from nodeproof.engine.fingerprint import fingerprint
 from nodeproof.settings.site import merged, validate
 
 
@@ -103,7 +104,7 @@ def test_group_data_in_the_inventory_file(tmp_path: Path) -> None:
 
 def test_digest_tells_settings_apart_and_nothing_else() -> None:
     def digest(**data: Any) -> str:
-        return validate("x", {"node1": data})["node1"].digest()
+        return fingerprint(validate("x", {"node1": data})["node1"].layers, [], []).hash
 
     plain = digest(ssh={}, system={})
     assert digest(system={}, ssh={}) == plain

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 
 import click
 
@@ -12,10 +13,14 @@ from nodeproof.cli.password import Password
 from nodeproof.cli.progress import progress
 from nodeproof.engine import planfile
 from nodeproof.engine.adapter.inventory import Fleet, load
+from nodeproof.engine.fingerprint import Fingerprint
 from nodeproof.engine.outcome import exit_code
 from nodeproof.engine.result import Command, NodeStatus, Result
 from nodeproof.engine.run import Options, run
 from nodeproof.errors import Exit, UsageError
+
+Agreed = Mapping[str, Fingerprint] | None
+"""Host to what the plan rests on that somebody agreed to; None where nobody was asked."""
 
 
 @click.command()
@@ -33,17 +38,18 @@ def apply(
     Instead of an INVENTORY, a plan saved by `nodeproof plan --out FILE` can be given; it is
     applied exactly as it was read, and nodes that changed since are refused.
     """
-    expected = None
+    agreed: Agreed = None
     if planfile.is_plan(selection.inventory):
-        selection, expected = _saved(selection)
+        selection, agreed = _saved(selection)
         yes = True
     fleet = load(selection.inventory, limit=selection.limit)
     if dry or not yes:
-        planned = _run(Command.PLAN, fleet, selection, password, None)
+        planned, agreed = _run(Command.PLAN, fleet, selection, password, None)
         if dry:
             finish(planned, as_json=as_json, diff=diff)
-        expected = _agreed(planned, diff)
-    finish(_run(Command.APPLY, fleet, selection, password, expected), as_json=as_json, diff=diff)
+        _agree(planned, diff)
+    result, _ = _run(Command.APPLY, fleet, selection, password, agreed)
+    finish(result, as_json=as_json, diff=diff)
 
 
 def _run(
@@ -51,16 +57,17 @@ def _run(
     fleet: Fleet,
     selection: Selection,
     password: Password,
-    expected: dict[str, str] | None,
-) -> Result:
+    agreed: Agreed,
+) -> tuple[Result, dict[str, Fingerprint]]:
+    """Return what came of it, and what that rests on."""
     with progress(fleet.names) as watcher:
         password.quiet = watcher.quiet
-        options = Options(layers=selection.layers, ask_password=password, expected=expected)
-        return run(command, fleet, options, watcher)
+        options = Options(layers=selection.layers, ask_password=password, agreed=agreed)
+        return run(command, fleet, options, watcher), options.planned
 
 
-def _agreed(planned: Result, diff: bool) -> dict[str, str]:
-    """Show the plan and ask; return the hashes of what was agreed to."""
+def _agree(planned: Result, diff: bool) -> None:
+    """Show the plan and ask; exit unless it is agreed to."""
     if not sys.stdin.isatty():
         raise UsageError(
             "apply: there is no terminal to ask on", hint="add --yes, or apply a saved plan"
@@ -72,12 +79,11 @@ def _agreed(planned: Result, diff: bool) -> dict[str, str]:
         sys.exit(Exit.DONE)
     if not click.confirm("Apply?", err=True):
         sys.exit(Exit.DONE)
-    return {node.name: node.plan_hash for node in planned.nodes}
 
 
-def _saved(selection: Selection) -> tuple[Selection, dict[str, str]]:
+def _saved(selection: Selection) -> tuple[Selection, dict[str, Fingerprint]]:
     """Read a saved plan; it decides hosts and layers."""
     saved = planfile.load(selection.inventory)
     if selection.limit:
         raise UsageError("--limit: a saved plan names its nodes", hint="make a plan with --limit")
-    return Selection(saved.inventory, tuple(saved.hashes), saved.layers), saved.hashes
+    return Selection(saved.inventory, tuple(saved.nodes), saved.layers), saved.nodes

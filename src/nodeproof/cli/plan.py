@@ -14,6 +14,7 @@ from nodeproof.engine import planfile
 from nodeproof.engine.adapter.inventory import load
 from nodeproof.engine.result import Command
 from nodeproof.engine.run import Options, run
+from nodeproof.evidence.summary import plural
 
 
 @click.command()
@@ -40,8 +41,9 @@ def plan(
         options = Options(layers=selection.layers, ask_password=password)
         result = run(Command.PLAN, fleet, options, watcher)
     if out is not None:
-        saved = planfile.save(out, result, selection.layers)
+        saved = planfile.save(out, result, selection.layers, options.planned)
         click.echo(
-            f"plan for {len(saved.hashes)} nodes: {out}; apply it: nodeproof apply {out}", err=True
+            f"plan for {plural(len(saved.nodes), 'node')}: {out}; apply it: nodeproof apply {out}",
+            err=True,
         )
     finish(result, as_json=as_json, detailed=detailed_exitcode, verbose=verbose, diff=diff)

@@ -73,7 +73,7 @@ def open_run(session: Session, run: OpenRun, say: Callable[[str], None]) -> tupl
 
 def close_run(session: Session, run: OpenRun, result: str) -> None:
     """Close a run on the node."""
-    if run.begun and not run.ended:
+    if run.begun:
         session.execute(f"{PROGRAM} end {run.id} {result}")
 
 

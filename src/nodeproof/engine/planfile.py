@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from nodeproof.engine.fingerprint import Fingerprint
 from nodeproof.engine.result import NodeStatus, Result
 from nodeproof.errors import UsageError
 
-SCHEMA: Literal["nodeproof/plan/1"] = "nodeproof/plan/1"
+SCHEMA: Literal["nodeproof/plan/2"] = "nodeproof/plan/2"
 
 
 class SavedPlan(BaseModel):
@@ -20,15 +22,17 @@ class SavedPlan(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
-    schema_version: Literal["nodeproof/plan/1"] = Field(SCHEMA, alias="schema")
+    schema_version: Literal["nodeproof/plan/2"] = Field(SCHEMA, alias="schema")
     inventory: str
     layers: tuple[str, ...]
-    hashes: dict[str, str]
-    """Host to plan hash."""
+    nodes: dict[str, Fingerprint]
+    """Host to what its plan rests on."""
     plan: Result
 
 
-def save(path: Path, result: Result, layers: tuple[str, ...]) -> SavedPlan:
+def save(
+    path: Path, result: Result, layers: tuple[str, ...], rests_on: Mapping[str, Fingerprint]
+) -> SavedPlan:
     """Write a plan file, readable by its owner only; raises UsageError where it cannot.
 
     Only nodes that have a plan are in it.
@@ -38,7 +42,7 @@ def save(path: Path, result: Result, layers: tuple[str, ...]) -> SavedPlan:
     saved = SavedPlan(
         inventory=str(source.resolve()) if source.exists() else result.inventory,
         layers=layers,
-        hashes={node.name: node.plan_hash for node in planned},
+        nodes={node.name: rests_on[node.name] for node in planned},
         plan=result,
     )
     try:
@@ -63,10 +67,14 @@ def is_plan(path: str) -> bool:
 def load(path: str) -> SavedPlan:
     """Read a plan file; raises UsageError."""
     try:
-        return SavedPlan.model_validate(json.loads(Path(path).read_text(encoding="utf-8")))
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        found = content.get("schema") if isinstance(content, dict) else None
+        if isinstance(found, str) and found != SCHEMA:
+            raise ValueError(f"it is {found}, and {SCHEMA} is wanted")
+        return SavedPlan.model_validate(content)
     except (OSError, ValueError) as error:
         first = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
         raise UsageError(
-            f"{path}: not a plan of this version: {first}",
-            hint="make it again",
+            f"{path}: not a plan of this version: {' '.join(first.split())}",
+            hint="make it again: nodeproof plan INVENTORY --out FILE",
         ) from error

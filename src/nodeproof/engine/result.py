@@ -95,7 +95,7 @@ class Node(_Model):
         default_factory=list, description="what was found or done besides, e.g. interrupted runs"
     )
     facts: dict[str, Any] = Field(default_factory=dict, description="as `inspect` reads them")
-    plan_hash: str = Field("", description="sha256 over settings and foreseen changes")
+    plan_hash: str = Field("", description="sha256 over settings, facts and foreseen changes")
     changes: list[Change] = Field(default_factory=list)
     checks: list[Check] = Field(default_factory=list)
     round_trips: int = 0

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Protocol
@@ -15,10 +14,13 @@ from nodeproof import __version__
 from nodeproof.engine.adapter.inventory import Fleet
 from nodeproof.engine.adapter.pool import each
 from nodeproof.engine.adapter.session import Planned, Session
+from nodeproof.engine.canonical import digest
+from nodeproof.engine.fingerprint import Fingerprint, fingerprint
 from nodeproof.engine.journal import close_run, described, notes, open_run, run_id
 from nodeproof.engine.preflight import preflight
 from nodeproof.engine.result import Change, ChangeStatus, Command, Node, NodeStatus, Result
 from nodeproof.engine.site import deploy_layers
+from nodeproof.engine.stale import refuse_stale
 from nodeproof.errors import NodeproofError, RefusedError, UnreachableError, said
 from nodeproof.facts.journal import Journal, JournalData
 from nodeproof.facts.node import Node as NodeFact
@@ -48,12 +50,14 @@ class Options:
         *,
         layers: Sequence[str],
         ask_password: Callable[[str], str],
-        expected: dict[str, str] | None = None,
+        agreed: Mapping[str, Fingerprint] | None = None,
     ) -> None:
         self.layers = tuple(layers)
         self.ask_password = ask_password
-        self.expected = expected
-        """Host to plan hash: apply refuses a host whose plan is another one."""
+        self.agreed = agreed
+        """Host to what its plan rests on: apply refuses a host where that is no longer so."""
+        self.planned: dict[str, Fingerprint] = {}
+        """The same of what was planned now."""
         self.run = ""
         self.inventory = ""
 
@@ -107,7 +111,12 @@ class _Work:
         facts, self.journal = self.session.facts(NodeFact, Journal)
         return facts
 
-    def open_run(self) -> tuple[OpenRun, bool]:
+    def refuse_stale(self, found: Fingerprint) -> None:
+        """Raise RefusedError where something that the agreed plan rests on has moved."""
+        if self.options.agreed is not None:
+            refuse_stale(self.name, self.options.agreed, found)
+
+    def open_run(self, found: Fingerprint) -> tuple[OpenRun, bool]:
         """Open this run on the node; what was found open there is settled and noted.
 
         Also tells whether the node was changed since its journal was read.
@@ -115,7 +124,7 @@ class _Work:
         told = described(
             inventory=self.options.inventory,
             layers=" ".join(self.options.layers),
-            settings=self.settings.digest(),
+            settings=digest(found.settings),
         )
         run = OpenRun(self.options.run, told)
         self.notes, last = open_run(
@@ -127,8 +136,8 @@ class _Work:
         """Say that a change has begun."""
         self.watcher.node(self.name, f"{change.layer} | {change.name}")
 
-    def foresee(self) -> tuple[NodeFacts, list[Planned], str]:
-        """Return facts, foreseen changes, and the plan's hash; changes nothing."""
+    def foresee(self) -> tuple[NodeFacts, list[Planned], Fingerprint]:
+        """Return facts, foreseen changes, and what they rest on; changes nothing."""
         facts = self.facts()
         distribution = preflight(self.name, facts)
         self.watcher.node(self.name, "planning")
@@ -138,8 +147,9 @@ class _Work:
         except DeployError as error:
             raise RefusedError(str(error)) from error
         planned = self.session.foresee()
-        parts = [self.settings.digest(), *self.options.layers, *(one.digest() for one in planned)]
-        return facts, planned, hashlib.sha256("\n".join(parts).encode()).hexdigest()
+        asked = {name: model for name, model in settings.layers.items() if name in layers}
+        self.options.planned[self.name] = fingerprint(asked, self.session.cache.reads(), planned)
+        return facts, planned, self.options.planned[self.name]
 
 
 def _one(
@@ -187,14 +197,14 @@ def _inspect(work: _Work) -> Node:
 
 
 def _plan(work: _Work) -> Node:
-    facts, planned, digest = work.foresee()
+    facts, planned, found = work.foresee()
     changes = [_forecast(one) for one in planned]
     pending = any(change.status is ChangeStatus.PLANNED for change in changes)
     return Node(
         name=work.name,
         status=NodeStatus.PENDING if pending else NodeStatus.OK,
         facts=facts.model_dump(mode="json"),
-        plan_hash=digest,
+        plan_hash=found.hash,
         changes=changes,
         notes=notes(work.journal),
     )
@@ -208,16 +218,16 @@ def _forecast(one: Planned) -> Change:
 
 
 def _apply(work: _Work) -> Node:
-    facts, planned, digest = work.foresee()
+    facts, planned, found = work.foresee()
+    work.refuse_stale(found)
     run, failed, changes = None, None, [_forecast(one) for one in planned]
     try:
         if work.journal.open_ends or any(one.commands for one in planned):
-            run, moved = work.open_run()
+            run, moved = work.open_run(found)
             if moved:
                 work.session.forget()
-                facts, planned, digest = work.foresee()
-        _refuse_another_plan(work, digest)
-        if run is not None:
+                facts, planned, found = work.foresee()
+                work.refuse_stale(found)
             changes = []
             for change in work.session.run(planned, run, work.begin):
                 changes.append(change)
@@ -238,20 +248,11 @@ def _apply(work: _Work) -> Node:
         status=status,
         reason=reason,
         facts=facts.model_dump(mode="json"),
-        plan_hash=digest,
+        plan_hash=found.hash,
         changes=changes,
         hint="apply again: it goes on where it stopped" if failed else "",
         notes=work.notes,
     )
-
-
-def _refuse_another_plan(work: _Work, digest: str) -> None:
-    expected = work.options.expected
-    if expected is not None and expected.get(work.name) != digest:
-        raise RefusedError(
-            f"{work.name}: the node or the settings changed since the plan was made",
-            hint="make a new plan and read it",
-        )
 
 
 def _close(work: _Work, run: OpenRun, failed: Change | None) -> None:

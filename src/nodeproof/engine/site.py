@@ -12,6 +12,7 @@ from pyinfra.api import DeployError, Inventory
 
 from nodeproof.catalog.distributions import Distribution
 from nodeproof.engine.adapter.guard import closed, confirmed
+from nodeproof.engine.canonical import counted_fields, digest
 from nodeproof.engine.journal import described, run_id
 from nodeproof.engine.preflight import preflight
 from nodeproof.errors import NodeproofError
@@ -56,7 +57,7 @@ def site(*layers: str) -> None:
             f"{error.message}; {error.hint}" if error.hint else error.message
         ) from error
     settings, chosen = _validated[host.inventory][host.name], layers or LAYER_NAMES
-    run(layers=" ".join(chosen), settings=settings.digest())
+    run(layers=" ".join(chosen), settings=_digest(settings))
     deploy_layers(settings, chosen, facts, distribution, after=_confirm)
     closed(name="Close the journal")
 
@@ -70,6 +71,10 @@ def run(**description: str) -> None:
     local = os.getpid() if host.name.startswith("@local") else None
     told = described(**description)
     set_run(host.connector_data, OpenRun(_run(host.inventory), told, controller=local))
+
+
+def _digest(settings: HostSettings) -> str:
+    return digest({layer: counted_fields(model) for layer, model in settings.layers.items()})
 
 
 def _run(inventory: Inventory) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -26,6 +27,8 @@ WORST_FIRST = (
     NodeStatus.CHANGED,
     NodeStatus.OK,
 )
+SHORT = 12
+"""Digits of a hash that people compare by eye; the JSON has all of them."""
 TROUBLE = (NodeStatus.FAILED, NodeStatus.UNREACHABLE, NodeStatus.REFUSED)
 
 _CHANGES = {
@@ -79,6 +82,22 @@ def tally(node: Node, command: Command) -> str:
     if not said and node.status not in TROUBLE:
         said.append("no checks" if command is Command.VERIFY else "nothing is asked of it")
     return ", ".join(said)
+
+
+def foretold(node: Node, command: Command) -> str:
+    """Return a node's counts, and of a plan its hash in short."""
+    planned = command is Command.PLAN and node.plan_hash
+    counts = tally(node, command)
+    return f"{counts}, plan {one_line(node.plan_hash[:SHORT])}" if planned else counts
+
+
+def plan_hash(result: Result) -> str:
+    """Return one short hash over the plans of all nodes; nothing where it is no plan."""
+    hashes = sorted(f"{node.name} {node.plan_hash}" for node in result.nodes if node.plan_hash)
+    if result.command is not Command.PLAN or not hashes:
+        return ""
+    text = "\n".join(hashes).encode(errors="surrogatepass")
+    return hashlib.sha256(text).hexdigest()[:SHORT]
 
 
 def machine(facts: Mapping[str, object]) -> str:

@@ -69,7 +69,7 @@ def _head(view: _View) -> None:
 def _nodes(view: _View) -> None:
     nodes, command = view.result.nodes, view.result.command
     if len(nodes) <= MANY:
-        rows = [(n.status, one_line(n.name), summary.tally(n, command)) for n in nodes]
+        rows = [(n.status, one_line(n.name), summary.foretold(n, command)) for n in nodes]
     else:
         rows = [_row(view, shared) for shared in _outcomes(view.result)]
     cells = min(max((cell_len(name) for _, name, _ in rows), default=0), view.page.width // 3)
@@ -263,6 +263,8 @@ def _names(view: _View, nodes: Sequence[Node]) -> str:
 
 def _end(view: _View) -> None:
     view.page.gap()
+    if len(view.result.nodes) > MANY and (whole := summary.plan_hash(view.result)):
+        view.page.line(f"plan {whole} over all nodes", style="dim")
     doubt = summary.nothing_proven(view.result) or not view.result.nodes
     style = "bold yellow" if doubt else STYLES[summary.worst(view.result.nodes)]
     view.page.line(

@@ -29,6 +29,8 @@ class AppArmorProfile(FactBase[AppArmorProfileData]):
         AppArmorProfileData(mode="enforce", current=True)
     """
 
+    called = "AppArmor profile {profile}"
+
     @override
     def command(self, profile: str, path: str) -> StringCommand:
         """Return a script that prints the mode, and whether it is current."""

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import base64
 from dataclasses import dataclass
+from typing import Annotated
 
 from pyinfra.api import FactBase, QuoteString, StringCommand
 from typing_extensions import override
+
+from nodeproof.uncounted import Uncounted
 
 LARGEST = 1024 * 1024
 """Bytes of content that are read; larger files are compared by size only."""
@@ -31,6 +34,13 @@ class FileStateData:
         return self.content.decode(errors="replace")
 
 
+@dataclass(frozen=True)
+class SecretFileStateData(FileStateData):
+    """A path that holds a secret."""
+
+    content: Annotated[bytes, Uncounted("a digest of a weak secret can be guessed")] = b""
+
+
 class FileState(FactBase[FileStateData | None]):
     """
     A path with its metadata and content, or None where there is nothing.
@@ -39,6 +49,8 @@ class FileState(FactBase[FileStateData | None]):
 
         FileStateData(kind="file", mode="644", user="root", group="root", content=b"...")
     """
+
+    called = "{path}"
 
     @override
     def command(self, path: str) -> StringCommand:
@@ -66,3 +78,19 @@ class FileState(FactBase[FileStateData | None]):
             group=group,
             content=base64.b64decode("".join(output[1:])),
         )
+
+
+class SecretFileState(FileState):
+    """
+    The same of a file that holds a secret: a saved plan has no trace of its content.
+
+    .. code:: python
+
+        SecretFileStateData(kind="file", mode="600", user="root", group="root", content=b"...")
+    """
+
+    @override
+    def process(self, output: list[str]) -> SecretFileStateData | None:
+        """Parse what the script printed."""
+        state = super().process(output)
+        return None if state is None else SecretFileStateData(**vars(state))

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 from pyinfra.api import FactBase
 from typing_extensions import override
 
+from nodeproof.uncounted import Uncounted
+
 PROGRAM = "/var/lib/nodeproof/bin/journal"
+_OURS = "it tells of runs, not of the node"
 
 
 @dataclass(frozen=True)
@@ -29,13 +33,13 @@ class RunOnNode:
 class JournalData:
     """Open ends of the journal."""
 
-    at_work: RunOnNode | None = None
+    at_work: Annotated[RunOnNode | None, Uncounted(_OURS)] = None
     """The run that has the lock."""
-    interrupted: tuple[RunOnNode, ...] = ()
+    interrupted: Annotated[tuple[RunOnNode, ...], Uncounted(_OURS)] = ()
     """Runs that ended without a word."""
-    armed: str = ""
+    armed: Annotated[str, Uncounted(_OURS)] = ""
     """The run whose last change waits to be confirmed."""
-    last: str = ""
+    last: Annotated[str, Uncounted(_OURS)] = ""
     """The newest run's id."""
 
     @property
@@ -52,6 +56,8 @@ class Journal(FactBase[JournalData]):
 
         JournalData(at_work=None, interrupted=(), armed="", last="20261121T001134Z-dbe6ec")
     """
+
+    called = "the journal"
 
     @override
     def command(self) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 from pyinfra.api import FactBase
 from typing_extensions import override
+
+from nodeproof.uncounted import Uncounted
 
 # One command for everything; each line is `key=value`, and a line is missing where the machine
 # cannot answer. Paths are read with shell builtins where they can be: forks are slow on a VM.
@@ -47,8 +49,8 @@ class Disk(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     mount: str
-    size_kb: int
-    free_kb: int
+    size_kb: Annotated[int, Uncounted("on ZFS and Btrfs it moves with what is free")]
+    free_kb: Annotated[int, Uncounted("every log line moves it")]
 
 
 class NodeFacts(BaseModel):
@@ -67,10 +69,10 @@ class NodeFacts(BaseModel):
     uid: int = Field(-1, description="who commands run as; 0 is needed")
     login_user: str = Field("", description="who logged in, before sudo")
     cpus: int = 0
-    memory_kb: int = 0
+    memory_kb: Annotated[int, Uncounted("a balloon moves it, and another boot a little")] = 0
     init: str = ""
     virtualization: str = Field("", description="as systemd-detect-virt says; none on hardware")
-    boot_id: str = ""
+    boot_id: Annotated[str, Uncounted("a node that was rebooted may be as it was")] = ""
     machine_id: str = ""
     lsm: str = Field("", description="active Linux security modules, comma separated")
     apparmor: bool = False
@@ -96,6 +98,8 @@ class Node(FactBase[NodeFacts]):
 
         NodeFacts(os_id="debian", os_version="13", kernel="6.12.117-amd64", uid=0, ...)
     """
+
+    called = "the machine"
 
     @override
     def command(self) -> str:

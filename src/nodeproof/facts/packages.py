@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Annotated
 
 from pyinfra.api import FactBase
 from typing_extensions import override
+
+from nodeproof.uncounted import Uncounted
 
 FRESH_MINUTES = 360
 """Package lists younger than this are not fetched again."""
@@ -19,7 +22,7 @@ class PackagesData:
     """Name to version, fully installed ones only."""
     broken: tuple[str, ...] = ()
     """Names that an interrupted run left half installed or unconfigured."""
-    lists_fresh: bool = False
+    lists_fresh: Annotated[bool, Uncounted("they age, and are fetched by timers")] = False
 
 
 class AptPackages(FactBase[PackagesData]):
@@ -30,6 +33,8 @@ class AptPackages(FactBase[PackagesData]):
 
         PackagesData(installed={"sudo": "1.9.16p2-3"}, broken=(), lists_fresh=True)
     """
+
+    called = "packages"
 
     @override
     def command(self) -> str:
@@ -63,3 +68,9 @@ class AptPackages(FactBase[PackagesData]):
             elif state[1] not in "cn":
                 broken.append(name)
         return PackagesData(installed, tuple(broken), "fresh" in output[-2:])
+
+    @staticmethod
+    def things(value: PackagesData) -> dict[str, str]:
+        """Return each package's version, by what people call it."""
+        whole = {f"package {name}": version for name, version in value.installed.items()}
+        return whole | {f"half installed package {name}": "" for name in value.broken}

@@ -16,6 +16,7 @@ class SshAlgorithms(FactBase[dict[str, frozenset[str]]]):
     """
 
     default = dict
+    called = "what OpenSSH knows"
 
     @override
     def requires_command(self) -> str:

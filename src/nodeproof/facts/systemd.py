@@ -43,6 +43,8 @@ class Unit(FactBase[UnitData]):
         UnitData(known=True, active=True, state="enabled", pending=False)
     """
 
+    called = "unit {unit}"
+
     @override
     def command(self, unit: str) -> StringCommand:
         """Return a command that prints the unit's properties."""

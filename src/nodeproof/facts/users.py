@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
 
 from pyinfra.api import FactBase, QuoteString, StringCommand
 from typing_extensions import override
+
+from nodeproof.uncounted import Selective
+
+DYNAMIC_IDS = range(61184, 65520)
+"""What systemd gives to accounts that exist while a unit runs; source: systemd's UIDS-GIDS."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +28,7 @@ class AccountData:
 
 
 @dataclass(frozen=True)
-class AccountsData:
+class AccountsData(Selective):
     """All accounts and groups."""
 
     users: dict[str, AccountData] = field(default_factory=dict)
@@ -35,6 +40,16 @@ class AccountsData:
         own = frozenset(user.name for user in self.users.values() if user.group == group)
         return self.groups.get(group, frozenset()) | own
 
+    @override
+    def counted(self) -> Self:
+        """Leave out accounts and groups that come and go with a unit that runs."""
+        passing = {name for name, user in self.users.items() if user.uid in DYNAMIC_IDS}
+        users = {name: user for name, user in self.users.items() if name not in passing}
+        groups = {
+            name: members for name, members in self.groups.items() if members or name not in passing
+        }
+        return replace(self, users=users, groups=groups)
+
 
 class Accounts(FactBase[AccountsData]):
     """
@@ -44,6 +59,8 @@ class Accounts(FactBase[AccountsData]):
 
         AccountsData(users={"ops": AccountData(name="ops", uid=1000, ...)}, groups={...})
     """
+
+    called = "accounts"
 
     @override
     def command(self) -> str:
@@ -70,6 +87,15 @@ class Accounts(FactBase[AccountsData]):
             users[name] = AccountData(name, int(uid), names.get(gid, gid), home, shell, member)
         return AccountsData(users, groups)
 
+    @staticmethod
+    def things(value: AccountsData) -> dict[str, Any]:
+        """Return each account, and each group that is not just an account's own."""
+        users = {f"account {name}": user for name, user in value.users.items()}
+        named = {
+            name for name, members in value.groups.items() if members or name not in value.users
+        }
+        return users | {f"group {name}": value.groups[name] for name in sorted(named)}
+
 
 class AuthorizedKeys(FactBase[list[str] | None]):
     """
@@ -79,6 +105,8 @@ class AuthorizedKeys(FactBase[list[str] | None]):
 
         ["ssh-ed25519 AAAA... ops@example"]
     """
+
+    called = "the authorized_keys of {account}"
 
     @override
     def command(self, account: str) -> StringCommand:
@@ -134,6 +162,7 @@ class SudoRules(FactBase[list[SudoRule]]):
     """
 
     default = list
+    called = "sudoers"
 
     @override
     def requires_command(self) -> str:
@@ -162,3 +191,8 @@ class SudoRules(FactBase[list[SudoRule]]):
             users, groups = _named(lists, _USERS), _named(lists, _GROUPS)
             rules.append(SudoRule(file, users, groups, packaged == "1"))
         return rules
+
+    @staticmethod
+    def things(value: list[SudoRule]) -> dict[str, SudoRule]:
+        """Return each file's rules, by its path."""
+        return {rule.file: rule for rule in value}

@@ -47,16 +47,21 @@ restore_accounts() {
     return $code
 }
 
-conflicts_accounts() { # print what cannot be merged
-    local name user
-    for name in $ACCOUNT_FILES; do
-        [ ! -e "$2.now.$name" ] || { _merged "$2.$name" "$2.now.$name" "$ETC/$name" >/dev/null; } 2>&1
-    done
+conflicts_accounts() { # print what cannot be merged, and who is at work
+    local user
+    _unmerged "$2"
     # Whoever is taken away must not be at work.
     [ ! -e "$2.now.passwd" ] || cut -d : -f 1 "$2.now.passwd" | while read -r user; do
         grep -q "^$user:" "$2.passwd" || ! grep -q "^$user:" "$ETC/passwd" ||
             [ -z "$(find /proc -maxdepth 1 -user "$user" -print -quit 2>/dev/null)" ] ||
             echo "$user has running processes"
+    done
+}
+
+_unmerged() { # _unmerged PREFIX: print the entries that the change and somebody else changed
+    local name
+    for name in $ACCOUNT_FILES; do
+        [ ! -e "$1.now.$name" ] || { _merged "$1.$name" "$1.now.$name" "$ETC/$name" >/dev/null; } 2>&1
     done
 }
 

@@ -4,8 +4,8 @@
 # (systemd keeps the timer) and of the machine (a unit at boot, before the network).
 
 TIMER=nodeproof-guard
-BOOT_UNIT=/etc/systemd/system/nodeproof-guard-boot.service
-BOOT_LINK=/etc/systemd/system/sysinit.target.wants/nodeproof-guard-boot.service
+BOOT_UNIT=$ETC/systemd/system/nodeproof-guard-boot.service
+BOOT_LINK=$ETC/systemd/system/sysinit.target.wants/nodeproof-guard-boot.service
 
 arm() { # arm RUN SECONDS
     mkdir -p -- "${BOOT_LINK%/*}" && put "$BOOT_UNIT" <<EOF || return 1
@@ -35,10 +35,11 @@ disarm() {
 
 confirm() { # confirm RUN: over a new connection, which proves that one can be made
     local step
-    [ -e "$ARMED" ] && [ "$(cat "$ARMED")" = "$1" ] || die "the change was taken back already" $CLOSED
+    [ ! -e "$RUNS/$1/result" ] || die "the change was taken back already" $CLOSED
+    [ -e "$ARMED" ] || return 0 # the change was not made
     [ -n "${NODEPROOF_OWNER:-}" ] || [ "$(field "$LOCK" pid)" != "$(connection)" ] || die "only a new connection can confirm"
     exec 9>"$ARMED.mutex" && flock 9
-    [ -e "$ARMED" ] || die "the change was taken back already" $CLOSED
+    [ ! -e "$RUNS/$1/result" ] || die "the change was taken back already" $CLOSED
     note "$1" confirmed
     for step in "$RUNS/$1"/[0-9]*/; do
         [ ! -d "$step" ] || : >"$step/confirmed"

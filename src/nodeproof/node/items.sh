@@ -196,7 +196,11 @@ restore_module() {
 # --- custom: `label<TAB>probe<TAB>undo`: commands of a layer -------------------------------------------
 
 _word() { printf %s "$1" | cut -f "$2"; }
-state_custom() { sh -c "$(_word "$1" 2)" </dev/null 2>/dev/null | tr '\n' ' ' | grep . || echo absent; }
+state_custom() { # what the probe says; where it fails there is nothing
+    local said
+    said=$(sh -c "$(_word "$1" 2)" </dev/null 2>/dev/null) && [ -n "$said" ] || said=absent
+    printf %s "$said" | tr '\n' ' '
+}
 save_custom() { :; }
 restore_custom() {
     [ "$(cat "$2.was")" = "$(state_custom "$1")" ] || sh -c "$(_word "$1" 3)" </dev/null >/dev/null 2>&1 || :

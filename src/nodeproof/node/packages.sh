@@ -3,7 +3,7 @@
 # their scripts did to /etc. Its name is the package manager: apt.
 
 _APT="apt-get -y -q --no-install-recommends -o DPkg::Lock::Timeout=300 -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold"
-_ROOTS="/etc /var/lib /var/spool /opt /srv /usr/local /home"
+_ROOTS="/var/lib /var/spool /opt /srv /usr/local /home"
 # Written by whoever is asked for them; never what a package brings.
 _NOT_THEIRS='^/etc/(passwd|shadow|group|gshadow|subuid|subgid)-?$|^/etc/(\.pwd\.lock|ld\.so\.cache|resolv\.conf|mtab|adjtime|machine-id)$'
 
@@ -15,7 +15,7 @@ state_packages() { { _installed; apt-mark showhold; } | sha256sum | cut -d ' ' -
 save_packages() {
     _kept "$2" && tar --numeric-owner --acls --xattrs --selinux -C / -cf "$2.tar" etc 2>/dev/null &&
         save_accounts '' "$2.accounts" || return 1
-    [ -e "${2%/*/*}/roots" ] || roots >"${2%/*/*}/roots"
+    [ -e "${2%/*/*}/roots" ] || { roots >"${2%/*/*}/roots" && kernel >"${2%/*/*}/kernel"; }
     sync -- "$2".*
 }
 after_packages() { _kept "$2.now" && after_accounts '' "$2.accounts"; }
@@ -57,10 +57,11 @@ conflicts_packages() {
     [ -e "$2.now.list" ] || return 0
     new=$(_new "$2" | _present "$2")
     if [ -n "$new" ]; then
-        printf '%s\n' "$new" >"$2.n"
+        # What later changes of the run brought will have been taken back by then.
+        printf '%s\n' "$new" | sed 's/:.*//' >>"$seen.packages"
         # shellcheck disable=SC2086 # a list of names
         apt-get -s -q remove -- $new 2>&1 | sed -n 's/^Remv \([^ ]*\).*/\1/p' | sort -u >"$2.b"
-        sed 's/:.*//' "$2.n" | sort -u >"$2.is"
+        sort -u "$seen.packages" >"$2.is"
         _only_in "$2.b" "$2.is" | while read -r name; do echo "$name was installed since and needs what this run installed"; done
     fi
     { _gone "$2"; _other_version "$2"; } | while read -r wanted; do
@@ -71,7 +72,7 @@ conflicts_packages() {
         _same "$path" "$2.etc" || _same "$path" "$2.now.etc" || _is_later_item "$path" "${2%/*}" ||
             ! grep -q "^$path$TAB" "$2.etc" || echo "$path: changed since, not by nodeproof"
     done
-    conflicts_accounts '' "$2.accounts"
+    _unmerged "$2.accounts"
 }
 
 _touched() { sort "$1.etc" "$1.now.etc" | uniq -u | cut -f 1 | sort -u; } # paths that the change changed
@@ -107,6 +108,7 @@ restore_packages() {
     }
     _marked "$2" >>"$log" 2>&1
     [ $code = 0 ] || tail -n 5 "$log" >&2
+    _forget_kernel "${2%/*/*}"
     _restore_etc "$2" || code=1
     restore_accounts '' "$2.accounts" || code=1
     ldconfig
@@ -118,6 +120,30 @@ _marked() { # wanted by a person, or held, as before
     _only_in "$1.now.manual" "$1.manual" | _present "$1" | xargs -r apt-mark auto
     _only_in "$1.hold" "$1.now.hold" | xargs -r apt-mark hold
     _only_in "$1.now.hold" "$1.hold" | xargs -r apt-mark unhold
+}
+
+# What daemons of these packages left in the kernel: AppArmor profiles, bridges, forwarding.
+_forget_kernel() { # _forget_kernel RUN_FOLDER
+    local kind name
+    [ -e "$1/kernel.now" ] || return 0
+    _only_in "$1/kernel.now" "$1/kernel" | while read -r kind name; do
+        case $kind in
+            profile) printf %s "$name" >$PROFILES/.remove 2>/dev/null ;;
+            bridge) ip link delete "$name" 2>/dev/null ;;
+            forwarding) grep -qx 'forwarding 0' "$1/kernel" && echo 0 >/proc/sys/net/ipv4/ip_forward ;;
+        esac
+    done
+    return 0
+}
+kernel() { # which of these there are
+    local bridge
+    {
+        echo "forwarding $(cat /proc/sys/net/ipv4/ip_forward)"
+        sed -n 's/ ([a-z]*)$//;s/^/profile /p' $PROFILES/profiles 2>/dev/null
+        for bridge in /sys/class/net/*/bridge; do
+            [ ! -d "$bridge" ] || { bridge=${bridge%/bridge} && echo "bridge ${bridge##*/}"; }
+        done
+    } | sort -u
 }
 
 # What daemons of these packages made: kept, out of the way, before a package's script deletes it.

@@ -58,12 +58,12 @@ examine() {
     is_run "$1" || die "there is no run $1"
     seen=$RUN_DIR/examined
     mkdir -p -- "$RUN_DIR"
-    : >"$seen"
+    : >"$seen" && : >"$seen.packages"
     chosen "$1" "$2" "$3" | while read -r step; do
         printf 'step\t%s\t%s\n' "$(sed -n 1p "$step/change")" "$(sed -n 2p "$step/change")"
-        EXAMINED=$1 each_item "$step" _conflict
+        each_item "$step" _conflict
     done
-    rm -f -- "$seen"
+    rm -f -- "$seen" "$seen.packages"
 }
 
 # An item conflicts where it is neither what the change left nor what it was before. Of several

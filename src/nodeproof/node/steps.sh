@@ -54,9 +54,11 @@ _clean() { [ "$1" != file ] || rm -f -- "$(beside "$2")"; }
 
 end() { # end RUN RESULT
     [ -d "$RUNS/$1" ] || die "there is no run $1"
-    [ ! -e "$RUNS/$1/roots" ] || roots >"$RUNS/$1/roots.now"
-    note "$1" "end $2"
-    echo "$2" | put "$RUNS/$1/result"
+    [ ! -e "$RUNS/$1/roots" ] || { roots >"$RUNS/$1/roots.now" && kernel >"$RUNS/$1/kernel.now"; }
+    if [ ! -e "$RUNS/$1/result" ]; then # else the guard has ended it
+        note "$1" "end $2"
+        echo "$2" | put "$RUNS/$1/result"
+    fi
     if owned "$1"; then rm -f -- "$RUN_DIR".* "$LOCK"; fi
 }
 

@@ -15,7 +15,7 @@ from pyinfra.api import (
     operation,
 )
 
-from nodeproof.facts.files import FileState, FileStateData
+from nodeproof.facts.files import FileState, FileStateData, SecretFileState
 from nodeproof.facts.systemd import PENDING
 from nodeproof.operations import journal
 from nodeproof.operations.journal import Change
@@ -81,7 +81,8 @@ def content(
     if not path.startswith("/"):
         raise OperationValueError(f"files.content: {path} is not an absolute path")
     wanted = text.encode()
-    now: FileStateData | None = host.get_fact(FileState, path=path)
+    fact = SecretFileState if secret else FileState
+    now: FileStateData | None = host.get_fact(fact, path=path)
     _no_directory("files.content", path, now)
     if now is None or now.kind != "file" or now.content != wanted:
         yield Upload(wanted, path, secret=secret)

@@ -148,11 +148,15 @@ def set_run(data: dict[str, Any], run: OpenRun) -> None:
 class Change(StringCommand):
     """A command with the items that it touches; shown as it is, sent with the journal around it."""
 
-    def __init__(self, *bits: Any, touches: Sequence[Item], **arguments: Any) -> None:
+    def __init__(
+        self, *bits: Any, touches: Sequence[Item], counts: bool = True, **arguments: Any
+    ) -> None:
         if not touches:
             raise OperationError("journal: a change touches something")
         super().__init__(*bits, **arguments)
         self.touches = tuple(touches)
+        self.counts = counts
+        """Whether a plan without it is another plan; else it only prepares, as it is needed."""
 
     @property
     def guarded(self) -> bool:

@@ -57,7 +57,7 @@ def present(manager: PackageManager, packages: Sequence[str]) -> Generator[Chang
             host.noop("all packages are installed")
         return
     if not now.lists_fresh:
-        yield _logged(f"{_APT} update")
+        yield _logged(f"{_APT} update", counts=False)
     # A bare name that apt does not know is a pattern to it: linux-image-6.1 is a hundred packages.
     exact = (QuoteString(f"?exact-name({name})") for name in missing)
     names = (QuoteString(name) for name in missing)
@@ -70,11 +70,12 @@ def present(manager: PackageManager, packages: Sequence[str]) -> Generator[Chang
     )
 
 
-def _logged(*command: str | QuoteString) -> Change:
+def _logged(*command: str | QuoteString, counts: bool = True) -> Change:
     """Write output to a file: a package manager that loses its pipe dies half way."""
     return Change(
         "install -d -m 700 /run/nodeproof && {",
         *command,
         f"; }} >{_LOG} 2>&1 || {{ code=$?; tail -n 20 {_LOG} >&2; exit $code; }}",
         touches=[Item(Kind.PACKAGES, PackageManager.APT)],
+        counts=counts,
     )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -25,11 +23,6 @@ class HostSettings:
 
     host: str
     layers: Mapping[str, LayerSettings]
-
-    def digest(self) -> str:
-        """Return a sha256 over the settings, equal when what was asked is equal."""
-        dumped = {name: model.model_dump(mode="json") for name, model in self.layers.items()}
-        return hashlib.sha256(json.dumps(dumped, sort_keys=True).encode()).hexdigest()
 
 
 def merged(datas: Iterable[Mapping[str, Any]]) -> dict[str, Any]:

@@ -9,8 +9,10 @@ costs as many round trips as its longest chain of facts, not one per fact.
 from __future__ import annotations
 
 import importlib
+import inspect
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Any
 
 import gevent
@@ -32,6 +34,15 @@ class NeedFact(BaseException):
     """A fact is not known yet; it has been noted."""
 
 
+@dataclass(frozen=True)
+class Read:
+    """One fact that was read."""
+
+    kind: type
+    arguments: dict[str, Any]
+    value: Any
+
+
 class FactCache:
     """The facts of one host."""
 
@@ -39,6 +50,7 @@ class FactCache:
         self._context = context
         self._known: dict[str, Any] = {}
         self._noted: dict[str, Callable[[], Any]] = {}
+        self._about: dict[str, tuple[type, dict[str, Any]]] = {}
         host.connector_data[_CACHE] = self
 
     def forget(self) -> None:
@@ -49,6 +61,10 @@ class FactCache:
         """Return a fact that was read, by class name and arguments, or None."""
         wanted = f"{name} {sorted(arguments.items())!r} "
         return next((value for key, value in self._known.items() if key.startswith(wanted)), None)
+
+    def reads(self) -> list[Read]:
+        """Return everything that was read and is still known."""
+        return [Read(*self._about[key], value) for key, value in self._known.items()]
 
     def noting(self, function: Callable[[], Any]) -> Any:
         """Call `function`; a fact it lacks is noted and NeedFact raised."""
@@ -86,11 +102,17 @@ class FactCache:
         key = f"{cls.__name__} {plain!r} {args!r} {under!r} {cls.__module__}"
         if key in self._known:
             return self._known[key]
+        self._about[key] = (cls, _bound(cls, args, dict(plain)))
         if getattr(_mode, "noting", False):
             self._noted[key] = read
             raise NeedFact(key)
         self._known[key] = value = read()
         return value
+
+
+def _bound(cls: type, args: Any, plain: dict[str, Any]) -> dict[str, Any]:
+    """Return a fact's arguments by name."""
+    return dict(inspect.signature(cls().command).bind(*(args or ()), **plain).arguments)
 
 
 def _get_fact(

@@ -63,12 +63,14 @@ class Planned:
     name: str
     commands: tuple[str, ...]
     diff: str
+    counted: tuple[str, ...]
+    """The commands without those that may be needed or not."""
     slow: bool = False
     """Whether it may take minutes."""
 
     def digest(self) -> str:
         """Return a sha256 over what would be done."""
-        text = "\x00".join((self.layer, self.name, *self.commands, self.diff))
+        text = "\x00".join((self.layer, self.name, *self.counted))
         return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -327,9 +329,11 @@ class Session:
     def _planned(self, op: str, commands: list[Any]) -> Planned:
         layer, _, name = self._name(op).partition(" | ")
         shown = tuple(line for command in commands for line in _shown(command))
+        counts = [one for one in commands if getattr(one, "counts", True)]
+        counted = tuple(line for command in counts for line in _shown(command))
         diff = "".join(self._diff(command) for command in commands)
         slow = any(isinstance(one, journal.Change) and one.slow for one in commands)
-        return Planned(layer, name or layer, shown, diff, slow)
+        return Planned(layer, name or layer, shown, diff, counted, slow)
 
     def _diff(self, command: Any) -> str:
         if not isinstance(command, FileUploadCommand) or is_secret(command.src):

@@ -21,6 +21,7 @@ class ProbeImage(FactBase[bool]):
     """
 
     default = bool
+    called = "the probe image of {engine}"
 
     @override
     def command(self, engine: str) -> StringCommand:
@@ -46,6 +47,8 @@ class LiveRestore(FactBase[bool | None]):
 
         True
     """
+
+    called = "live restore of Docker"
 
     @override
     def command(self) -> str:

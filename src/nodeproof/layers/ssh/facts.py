@@ -38,6 +38,7 @@ class SshdFiles(FactBase[dict[str, str]]):
     """
 
     default = dict
+    called = "the files of sshd"
 
     @override
     def command(self) -> str:
@@ -59,6 +60,11 @@ class SshdFiles(FactBase[dict[str, str]]):
                 name = line.removesuffix(":")
                 files[name] = []
         return {name: "".join(f"{line}\n" for line in lines) for name, lines in files.items()}
+
+    @staticmethod
+    def things(value: dict[str, str]) -> dict[str, str]:
+        """Return each file's text, by its path."""
+        return value
 
 
 def directives(files: dict[str, str]) -> list[Directive]:
@@ -96,6 +102,7 @@ class LooseFiles(FactBase[list[str]]):
     """
 
     default = list
+    called = "who may write the files of sshd"
 
     @override
     def command(self) -> str:

@@ -16,6 +16,7 @@ class LoginKeys(FactBase[frozenset[str]]):
     """
 
     default = frozenset
+    called = "the keys of {account}"
 
     @override
     def command(self, account: str) -> StringCommand:
