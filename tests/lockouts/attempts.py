@@ -62,11 +62,11 @@ def _pam(line: str) -> None:
     files.content(name="Write sshd's PAM stack", path="/etc/pam.d/sshd", text=f"{line}\n")
 
 
-def _profile() -> None:
-    text = (
-        "abi <abi/4.0>,\ninclude <tunables/global>\n"
-        "profile sshd /usr/sbin/sshd {\n  file,\n  signal,\n  deny network,\n}\n"
-    )
+def _profile(*denied: str) -> None:
+    """Confine sshd from its next start on; but for `denied` the profile lets it do anything."""
+    allowed = ("capability", "network", "file", "signal", "ptrace", "unix", "dbus", "mount")
+    rules = "".join(f"  {rule},\n" for rule in (*allowed, *denied))
+    text = f"include <tunables/global>\nprofile sshd /usr/sbin/sshd {{\n{rules}}}\n"
     written = files.content(name="Write sshd's profile", path=PROFILE, text=text)
     apparmor.loaded(
         name="Load sshd's profile", profile="sshd", path=PROFILE, mode="enforce", after=written
@@ -104,7 +104,10 @@ TAKEN_BACK: dict[str, Callable[[], None]] = {
 CUTS_CONNECTIONS: dict[str, Callable[[], None]] = {"firewall_drops_all": lambda: _firewall()}
 """What ends also the connection in use: only the node can take it back."""
 
-CONFINES: dict[str, Callable[[], None]] = {"profile_denies_sshd": _profile}
+CONFINES: dict[str, Callable[[], None]] = {
+    "profile_denies_the_network": lambda: _profile("deny network"),
+    "profile_denies_the_shell": lambda: _profile("deny /{usr/,}bin/bash x"),
+}
 """What needs a kernel with AppArmor."""
 
 ATTEMPTS = {**REFUSED, **TAKEN_BACK, **CUTS_CONNECTIONS, **CONFINES}
