@@ -23,10 +23,14 @@ def main() -> int:
     parser.add_argument("--distribution", default="debian-13")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--keep", action="store_true", help="keep the machines for the next time")
+    parser.add_argument("--containers", action="store_true", help="container nodes: quick, few")
     asked = parser.parse_args()
     kinds = asked.kinds.split(",")
     if unknown := set(kinds) - set(KINDS):
         parser.error(f"no such kind: {', '.join(sorted(unknown))}; there are {', '.join(KINDS)}")
+    if asked.containers:
+        kinds = [kind for kind in kinds if not KINDS[kind].kernel]
+        asked.full = 0
     folder = Path("reports", "faults", str(asked.seed)).absolute()
     os.environ["NODEPROOF_STATE_DIR"] = str(folder / "state")
     print(f"seed {asked.seed}, evidence in {folder}", flush=True)  # noqa: T201
@@ -35,6 +39,7 @@ def main() -> int:
         folder,
         asked.distribution,
         keep=asked.keep,
+        container=asked.containers,
         say=lambda text: print(text, flush=True),  # noqa: T201
     )
     began = time.monotonic()

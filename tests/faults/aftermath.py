@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 
 from nodeproof.errors import NodeproofError
-from nodeproof.lab import qemu
 from nodeproof.operations.journal import GUARD_S
 from tests.faults.bench import NODE, Bench, tail
 from tests.support import Done, nodeproof
@@ -120,9 +119,7 @@ class Aftermath:
 
     def collect(self) -> None:
         """Keep what tells more about a loss: the node's journal, its log, its console."""
-        (self._evidence / "console.txt").write_text(
-            qemu.console_tail(self._bench.machine.folder, 200)
-        )
+        (self._evidence / "console.txt").write_text(self._bench.console())
         script = (
             "cd /var/lib/nodeproof; find . -type f | sort; tail -n 50 runs/*/log runs/*/result; "
             "head -n 5 runs/*/0*/change runs/*/0*/code; ls -laR /run/nodeproof*; ps axf; "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import subprocess
 import time
 from dataclasses import dataclass, field
@@ -10,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from nodeproof.catalog.distributions import distributions
-from nodeproof.lab import Lab, Machine
+from nodeproof.lab import Lab, qemu
+from tests.faults.node import NodeMachine
 from tests.support import nodeproof, write_inventory
 
 NODE = "node1"
@@ -31,6 +31,15 @@ SITE: dict[str, Any] = {
 
 FULL: dict[str, Any] = {**SITE, "containers": {"podman": True, "docker": True}}
 """The same with engines, on a machine that has neither."""
+
+LIGHT: dict[str, Any] = {
+    "system": {
+        **{key: SITE["system"][key] for key in ("timezone", "packages")},
+        "users": {**SITE["system"]["users"], "second": {"groups": ["ml"]}, "third": {}},
+    },
+    "ssh": {"max_sessions": 20},
+}
+"""What a container node can have of it."""
 
 TOOLS = ("e2fsprogs", "nftables")
 """What the faults are made with."""
@@ -85,19 +94,15 @@ echo '/var.img /var ext4 loop,defaults 0 2' >>/etc/fstab
 class Bench:
     """One machine with its inventory and what is known about it."""
 
-    machine: Machine
+    name: str
+    machine: Any
+    """A `Machine`, or a `NodeMachine`."""
     inventory: Path
-    folder: Path
     full: bool = False
     changes: list[str] = field(default_factory=list)
     """Names of the changes that an apply of the snapshot makes: ``layer | name``."""
     apply_s: float = 0.0
     """How long it takes."""
-
-    @property
-    def known(self) -> str:
-        """The machine's name, for people."""
-        return self.machine.folder.parent.name
 
     def root(self, script: str, *, check: bool = True, timeout: float = 300) -> str:
         """Run a script as root over a new connection; return what it printed."""
@@ -108,35 +113,64 @@ class Bench:
         """Return the user's files: content, mode, owner."""
         return self.root(PICTURE)
 
+    @property
+    def container(self) -> bool:
+        """Whether it has no kernel of its own."""
+        return isinstance(self.machine, NodeMachine)
+
+    def console(self) -> str:
+        """Return the end of its console."""
+        if self.container:
+            return str(self.machine.console())
+        return qemu.console_tail(self.machine.folder, 200)
+
+    def close(self, *, keep: bool = False) -> None:
+        """Stop it, and remove it unless it is kept for the next campaign."""
+        if self.container:
+            self.machine.close()
+        else:
+            Lab(self.name).down(purge=not keep)
+
     def reset(self) -> None:
         """Go back to the machine as it was prepared."""
         self.machine.reset(TAG)
 
 
-def made(name: str, distribution: str, folder: Path, *, full: bool = False) -> Bench:
+def made(name: str, distribution: str, folder: Path, *, full: bool, container: bool) -> Bench:
     """Make a machine, prepare it, and apply once to know what an apply does and takes."""
-    lab = Lab(name)
-    packages = {*TOOLS, *(() if full else distributions()[distribution].packages["podman"])}
-    memory = 2048 if full else 1536
-    options = {"distribution": distribution, "memory_mb": memory, "preinstall": sorted(packages)}
-    (machine,) = lab.up([NODE], cpus=2 if full else 1, **options)  # type: ignore[arg-type]
     folder.mkdir(parents=True, exist_ok=True)
-    inventory = write_inventory(folder, [machine], FULL if full else SITE)
-    bench = Bench(machine, inventory, folder, full=full)
-    if TAG not in machine.spec.snapshots:
+    machine: Any
+    if container:
+        machine, site = NodeMachine(NODE, distribution), LIGHT
+    else:
+        machine, site = _machine(name, distribution, full=full), FULL if full else SITE
+    bench = Bench(name, machine, write_inventory(folder, [machine], site), full=full)
+    if container or TAG not in machine.spec.snapshots:
         _prepare(bench)
     bench.reset()
-    planned = nodeproof("plan", inventory, "--json")
+    planned = nodeproof("plan", bench.inventory, "--json")
     assert planned.code == 0, planned.out + planned.err
     bench.changes = planned.changed(NODE)
     if not full:
         began = time.monotonic()
-        done = nodeproof("apply", inventory, "--yes", "--json")
+        done = nodeproof("apply", bench.inventory, "--yes", "--json")
         assert done.code == 0, done.out + done.err
         bench.apply_s = time.monotonic() - began
-        verified = nodeproof("verify", inventory, "--json")
+        verified = nodeproof("verify", bench.inventory, "--json")
         assert verified.code == 0, verified.failing(NODE)
     return bench
+
+
+def _machine(name: str, distribution: str, *, full: bool) -> Any:
+    packages = {*TOOLS, *(() if full else distributions()[distribution].packages["podman"])}
+    (machine,) = Lab(name).up(
+        [NODE],
+        distribution=distribution,
+        cpus=2 if full else 1,
+        memory_mb=2048 if full else 1536,
+        preinstall=sorted(packages),
+    )
+    return machine
 
 
 def unmade(bench: Bench) -> None:
@@ -145,7 +179,8 @@ def unmade(bench: Bench) -> None:
         "export DEBIAN_FRONTEND=noninteractive; dpkg --purge rsync tree chrony >/dev/null 2>&1; "
         "rm -f /etc/ssh/sshd_config.d/10-nodeproof.conf /etc/sudoers.d/nodeproof-trainer "
         "/etc/apparmor.d/nodeproof-workload; timedatectl set-timezone UTC; "
-        "systemctl reload ssh; userdel -r trainer 2>/dev/null; groupdel ml 2>/dev/null; "
+        "systemctl reload ssh; for u in trainer second third; do userdel -r $u; done 2>/dev/null; "
+        "groupdel ml 2>/dev/null; "
         "rm -f /etc/containers/containers.conf.d/50-nodeproof.conf"
     )
     bench.root(script, check=False)
@@ -155,7 +190,7 @@ def _prepare(bench: Bench) -> None:
     machine = bench.machine
     machine.ssh(["sudo", "sh", "-c", USER_FILES])
     machine.ssh("sudo apt-get -q -q update")
-    if not bench.full:
+    if not bench.full and not bench.container:
         machine.ssh(["sudo", "sh", "-c", OWN_VAR])
         machine.ssh("sudo systemctl reboot", check=False)
         time.sleep(5)
@@ -163,11 +198,6 @@ def _prepare(bench: Bench) -> None:
         machine.wait_booted()
         assert bench.root("findmnt -n -o FSTYPE /var").strip() == "ext4"
     machine.snapshot(TAG)
-
-
-def quoted(*words: str) -> str:
-    """Return words as one shell command."""
-    return shlex.join(words)
 
 
 def tail(text: str, lines: int = 40) -> str:

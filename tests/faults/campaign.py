@@ -11,7 +11,6 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 
 from nodeproof.errors import NodeproofError
-from nodeproof.lab import Lab
 from tests.faults.aftermath import Aftermath, Lost
 from tests.faults.bench import NODE, Bench, made, unmade
 from tests.faults.kinds import KINDS, Kind, UserEdits
@@ -61,6 +60,8 @@ class Campaign:
     distribution: str = "debian-13"
     keep: bool = False
     """Whether the machines stay for the next campaign."""
+    container: bool = False
+    """Whether container nodes stand in for machines, where the kinds allow it."""
     say: Callable[[str], None] = print
     outcomes: list[Outcome] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -95,18 +96,19 @@ class Campaign:
         except Exception as error:
             self._add(Outcome(Task(0, f"worker {worker}", 0), lost=f"{error!r}"))
         finally:
-            if bench is not None and not self.keep:
-                Lab(bench.known).down(purge=True)
+            if bench is not None and (bench.container or not self.keep):
+                bench.close()
 
     def _bench(self, worker: str, bench: Bench | None, *, full: bool) -> Bench:
         if bench is not None and bench.full == full:
             return bench
         if bench is not None:
-            Lab(bench.known).down(purge=not self.keep)
-        what = "full" if full else "quick"
+            bench.close(keep=self.keep)
+        what = "node" if self.container else "full" if full else "quick"
         name = f"faults-{what}-{self.distribution}-{worker}"
         began = time.monotonic()
-        bench = made(name, self.distribution, self.folder / name, full=full)
+        folder = self.folder / name
+        bench = made(name, self.distribution, folder, full=full, container=self.container)
         self.say(
             f"{name}: ready after {time.monotonic() - began:.0f} s; an apply makes "
             f"{len(bench.changes)} changes in {bench.apply_s:.0f} s"

@@ -19,6 +19,8 @@ class Kind:
     codes: ClassVar[tuple[int, ...]] = (0, 1)
     full: ClassVar[bool] = False
     """Whether it is also tried on the apply that installs the engines."""
+    kernel: ClassVar[bool] = False
+    """Whether it needs a kernel or disks of the machine's own."""
     lasts: ClassVar[bool] = False
     """Whether it is still there when the next apply is tried, which then may fail."""
 
@@ -190,11 +192,13 @@ class _Full(Kind):
 
 
 class DiskFullRoot(_Full):
+    kernel = True
     path = "/"
     full = True
 
 
 class DiskFullVar(_Full):
+    kernel = True
     path = "/var"
 
 
@@ -212,6 +216,7 @@ class DiskFullRun(_Full):
 class InodesGone(Kind):
     """Of /var, where the journal and the packages are."""
 
+    kernel = True
     codes = (0, 1, 4)
     lasts = True
 
@@ -230,6 +235,7 @@ class InodesGone(Kind):
 class ReadonlyRemount(Kind):
     """What the kernel does after an error of the disk."""
 
+    kernel = True
     codes = (0, 1, 4)
     lasts = True
 
@@ -299,6 +305,7 @@ class ResolverBroken(Kind):
 class ClockJump(Kind):
     """By hours or months, back or forth."""
 
+    kernel = True
     codes = (0, 1)
 
     def strike(self, scene: Scene) -> None:
@@ -341,6 +348,7 @@ class SshdRestarted(Kind):
 class OomKill(Kind):
     """The kernel kills the remote command for memory."""
 
+    kernel = True
     codes = (0, 1)
 
     def strike(self, scene: Scene) -> None:
@@ -403,6 +411,7 @@ class TwoControllers(Kind):
 class MachinePaused(Kind):
     """The whole machine stands still, as when it is moved to another host."""
 
+    kernel = True
     codes = (0,)
 
     def strike(self, scene: Scene) -> None:

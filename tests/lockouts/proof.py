@@ -63,17 +63,28 @@ class Prepared:
             time.sleep(1)
         raise AssertionError(f"locked out for {seconds:.0f} s: {self.refused()}")
 
-    def refused(self) -> str:
-        """Try a new connection with sudo; return why it is not to be had, or nothing."""
-        done = subprocess.run(
-            self.node.access.argv("sudo -n true", "-o", "ConnectTimeout=5"),
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-            stdin=subprocess.DEVNULL,
-        )
+    def refused(self, seconds: float = 60) -> str:
+        """Try a new connection with sudo; return why it is not to be had in time, or nothing."""
+        try:
+            done = subprocess.run(
+                self.node.access.argv("sudo -n true"),
+                capture_output=True,
+                text=True,
+                timeout=seconds,
+                check=False,
+                stdin=subprocess.DEVNULL,
+            )
+        except subprocess.TimeoutExpired:
+            return f"no answer within {seconds:.0f} s"
         return "" if done.returncode == 0 else done.stderr.strip() or str(done.returncode)
+
+    def wait_locked(self, process: subprocess.Popen[str], seconds: float = 90) -> None:
+        """Wait until the attempt has locked us out."""
+        until = time.monotonic() + seconds
+        while self.refused(6) == "":
+            if time.monotonic() > until:
+                process.kill()
+                raise AssertionError(f"it never locked us out: {process.communicate()}")
 
     def start(self, way: str, attempt: str, guard_s: int = GUARD_S) -> subprocess.Popen[str]:
         """Begin an attempt in its own process; `way` is cli or plain."""

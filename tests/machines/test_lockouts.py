@@ -46,11 +46,7 @@ def test_power_cut_while_armed(node: Prepared) -> None:
     with Held(node.node.access) as held:
         process = node.start("plain", "allow_groups_without_us", guard_s=600)
         held.run("until [ -e /var/lib/nodeproof/armed ]; do sleep 0.2; done", 120)
-        for _ in range(60):
-            if node.refused():
-                break
-        else:
-            raise AssertionError("the attempt never locked us out")
+        node.wait_locked(process)
         process.send_signal(signal.SIGKILL)
         process.communicate()
         node.node.power_cut()

@@ -88,7 +88,7 @@ def test_taken_back_by_the_node_alone(node: Prepared, attempt: str, way: str) ->
     """Not even the connection in use works any more."""
     before = node.picture()
     process = node.start(way, attempt)
-    _wait_locked(node)
+    node.wait_locked(process)
     node.logs_in()
     assert node.result() == "taken-back\n", node.log()
     assert node.picture() == before
@@ -106,7 +106,7 @@ def test_guard_outlives_the_controller(node: Prepared, meanwhile: str) -> None:
     with Held(node.node.access) as held:
         process = node.start("plain", "allow_groups_without_us", guard_s=15)
         held.run("until [ -e /var/lib/nodeproof/armed ]; do sleep 0.1; done")
-        _wait_locked(node)
+        node.wait_locked(process)
         process.send_signal(signal.SIGKILL)
         process.communicate()
         armed = time.monotonic()
@@ -132,9 +132,3 @@ def test_next_run_takes_back_what_nobody_confirmed(node: Prepared) -> None:
         held.run(f"rm -r /var/lib/nodeproof/runs/{NEXT}")
     assert node.result() == "taken-back\n", node.log()
     assert node.picture() == before
-
-
-def _wait_locked(node: Prepared, seconds: float = 30) -> None:
-    until = time.monotonic() + seconds
-    while node.refused() == "":
-        assert time.monotonic() < until, "the attempt never locked us out"

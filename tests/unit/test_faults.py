@@ -36,7 +36,7 @@ def test_last_line_counts_faults_kinds_and_losses() -> None:
 
 
 def _bench(tmp_path: Path) -> Bench:
-    return Bench(None, tmp_path, tmp_path)  # type: ignore[arg-type]
+    return Bench("none", None, tmp_path)
 
 
 NOTHING = f'{{"nodes": [{{"name": "{NODE}", "reason": "%s", "changes": [], "checks": []}}]}}'
