@@ -110,7 +110,12 @@ CONFINES: dict[str, Callable[[], None]] = {
 }
 """What needs a kernel with AppArmor."""
 
-ATTEMPTS = {**REFUSED, **TAKEN_BACK, **CUTS_CONNECTIONS, **CONFINES}
+UNCONFIRMED: dict[str, Callable[[], None]] = {
+    "sshd_enabled": lambda: systemd.unit(name="Start sshd", unit="ssh.service")
+}
+"""What cuts nothing, but must be taken back where nobody confirms it."""
+
+ATTEMPTS = {**UNCONFIRMED, **REFUSED, **TAKEN_BACK, **CUTS_CONNECTIONS, **CONFINES}
 
 
 def attempt() -> None:

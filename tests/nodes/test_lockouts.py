@@ -132,3 +132,23 @@ def test_next_run_takes_back_what_nobody_confirmed(node: Prepared) -> None:
         held.run(f"rm -r /var/lib/nodeproof/runs/{NEXT}")
     assert node.result() == "taken-back\n", node.log()
     assert node.picture() == before
+
+
+@pytest.mark.parametrize("attempt", ["sshd_enabled", "allow_groups_without_us"])
+def test_restart_while_armed(node: Prepared, attempt: str) -> None:
+    """The boot takes the change back, and waits for nothing that waits for the boot."""
+    if attempt == "sshd_enabled":
+        node.node.ssh("sudo systemctl --quiet disable ssh.service")  # it runs on
+    before = node.picture()
+    with Held(node.node.access) as held:
+        process = node.start("plain", attempt, guard_s=600)
+        held.run("until [ -e /var/lib/nodeproof/armed ]; do sleep 0.1; done; sleep 1")
+        process.kill()
+        process.communicate()
+    node.node.stop()
+    node.node.start()
+    node.node.wait()
+    assert node.result() == "taken-back\n", node.log()
+    assert "the-machine-was-restarted" in node.log()
+    assert node.picture() == before
+    node.node.ssh("sudo systemctl --quiet enable ssh.service")

@@ -141,8 +141,16 @@ restore_unit() {
         *disabled*) case $now in *disabled*) ;; *) systemctl disable --quiet -- "$1" ;; esac ;;
     esac
     case $was in
-        *running*) case $now in *running*) ;; *) systemctl start -- "$1" ;; esac ;;
-        *) case $now in *running*) systemctl stop -- "$1" ;; esac ;;
+        *running*) case $now in *running*) ;; *) _systemctl start "$1" ;; esac ;;
+        *) case $now in *running*) _systemctl stop "$1" ;; esac ;;
+    esac
+}
+
+# At boot nothing may be waited for: it would wait for the guard's unit, which stands before it.
+_systemctl() { # _systemctl VERB UNIT
+    case $(systemctl is-system-running 2>/dev/null) in
+        initializing | starting) systemctl --no-block "$1" -- "$2" ;;
+        *) systemctl "$1" -- "$2" ;;
     esac
 }
 
@@ -153,7 +161,7 @@ save_told() { :; }
 restore_told() { :; }
 later_told() {
     if systemctl is-active --quiet -- "$1"; then
-        systemctl reload-or-restart -- "$1"
+        _systemctl reload-or-restart "$1"
     fi
     rm -f -- "$RUN_DIR/pending/$1"
 }

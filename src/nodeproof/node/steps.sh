@@ -11,6 +11,7 @@ begin() {
     mkdir -p -- "$RUNS" "$RUN_DIR" && chmod 700 -- "$HOME_DIR" "$RUN_DIR" || exit 1
     if ! own "$1"; then
         other=$(owner)
+        [ -n "$other" ] || die "the lock $LOCK cannot be taken"
         echo "busy${TAB}$other${TAB}$(field "$RUNS/$other/meta" who)${TAB}$(field "$RUNS/$other/meta" began)${TAB}$(owner_alive && echo alive)"
         exit $BUSY
     fi
@@ -88,7 +89,7 @@ step() {
         rm -rf -- "$new"
         die "the journal cannot be written; nothing was changed"
     fi
-    if [ "$guard" -gt 0 ] && [ ! -e "$ARMED" ]; then arm "$run" "$guard" || die "the guard cannot be armed; nothing was changed"; fi
+    if [ "$guard" -gt 0 ] && [ ! -e "$ARMED" ]; then arm "$run" "$guard" || { disarm; die "the guard cannot be armed; nothing was changed"; }; fi
     exec 8>"$LOCK.step" && flock 8
     (umask 022 && exec sh -c "$1") </dev/null
     code=$?
