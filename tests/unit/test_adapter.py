@@ -497,8 +497,13 @@ def test_what_a_plan_rests_on_costs_no_command(
     agreed = planned(fleet("a"), deploy, monkeypatch)
     monkeypatch.setattr(engine, "fingerprint", lambda *_: agreed["a"])
     (without,) = run(Command.PLAN, fleet("a"), deploy, monkeypatch).nodes
-    assert with_digests.round_trips == without.round_trips == 4  # machine, journal, two paths
-    assert {name.split()[0] for name in agreed["a"].facts} == {"Node", "Journal", "FileState"}
+    assert with_digests.round_trips == without.round_trips == 5  # machine, journal, boot, paths
+    assert {name.split()[0] for name in agreed["a"].facts} == {
+        "Node",
+        "Journal",
+        "Boot",
+        "FileState",
+    }
 
 
 def test_commands_that_may_be_needed_or_not_do_not_count(

@@ -152,7 +152,7 @@ ENDINGS = (
     *(";id", "$(id)", "`id`", "|id", "&id", ">x", "\n", "\nx", "\r", "\x00", "\x1b", "\t"),
     *("'", '"', "\\", "{{x}}", "{%x%}", "%s", "\u0430", "\u202e", "#x", "!", "<x", "a" * 5000),
 )
-CLOSED = ("Etc/UTC", "no", "remove", "enforce")
+CLOSED = ("Etc/UTC", "no", "remove", "enforce", "never")
 """Values of keys that only take what is on a list."""
 INERT_ENDINGS: dict[tuple[str, str], str] = {}
 

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from nodeproof.layers import choose_layers
+from nodeproof.settings.reboot import When
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,36 @@ def asks_password(function: Callable[..., Any]) -> Callable[..., Any]:
         if ask_sudo_password:
             password.ask()
         return function(password=password, **rest)
+
+    return command
+
+
+def reboots(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add --reboot and what belongs to it; the command gets an Order."""
+    from nodeproof.engine.reboot import LIMIT_S, Order
+
+    @click.option(
+        "--reboot",
+        type=click.Choice([when.value for when in When]),
+        help="When to reboot at the end; wins over the inventory, which says never by default.",
+    )
+    @click.option(
+        "--reboot-timeout",
+        type=click.IntRange(min=10),
+        default=LIMIT_S,
+        show_default=True,
+        metavar="SECONDS",
+        help="How long a node may take to come back.",
+    )
+    @click.option(
+        "--reboot-despite-work", is_flag=True, help="Also where it kills jobs and containers."
+    )
+    @wraps(function)
+    def command(
+        reboot: str | None, reboot_timeout: int, reboot_despite_work: bool, **rest: Any
+    ) -> Any:
+        when = When(reboot) if reboot else None
+        return function(order=Order(when, reboot_timeout, reboot_despite_work), **rest)
 
     return command
 

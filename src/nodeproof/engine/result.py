@@ -10,6 +10,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from nodeproof.settings.reboot import When
+
 SCHEMA: Literal["nodeproof/result/1"] = "nodeproof/result/1"
 
 
@@ -84,6 +86,20 @@ class Check(_Model):
     duration_s: float = Field(0.0, description="seconds")
 
 
+class Reboot(_Model):
+    """Why a node should be rebooted, and what came of it."""
+
+    asked: When = Field(When.NEVER, description="when apply may reboot it")
+    needed: list[str] = Field(default_factory=list, description="why, one sentence each")
+    done: bool = Field(False, description="whether it was rebooted, and is the same machine")
+    kernel_before: str = ""
+    kernel_after: str = Field("", description="empty where it did not come back")
+    boot_id_before: str = ""
+    boot_id_after: str = Field("", description="empty where it did not come back")
+    duration_s: float = Field(0.0, description="seconds, until its boot was complete")
+    notes: list[str] = Field(default_factory=list, description="what else is good to know")
+
+
 class Node(_Model):
     """One node's part of a result."""
 
@@ -98,6 +114,7 @@ class Node(_Model):
     plan_hash: str = Field("", description="sha256 over settings, facts and foreseen changes")
     changes: list[Change] = Field(default_factory=list)
     checks: list[Check] = Field(default_factory=list)
+    reboot: Reboot | None = Field(None, description="none where nothing asks for one")
     round_trips: int = 0
     duration_s: float = Field(0.0, description="seconds")
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from typing import Protocol
 
 from pyinfra.api import DeployError
@@ -18,10 +19,13 @@ from nodeproof.engine.canonical import digest
 from nodeproof.engine.fingerprint import Fingerprint, fingerprint
 from nodeproof.engine.journal import close_run, described, notes, open_run, run_id
 from nodeproof.engine.preflight import preflight
+from nodeproof.engine.reboot import Order, conclude
+from nodeproof.engine.reboot import foresee as foresee_reboot
 from nodeproof.engine.result import Change, ChangeStatus, Command, Node, NodeStatus, Result
 from nodeproof.engine.site import deploy_layers
 from nodeproof.engine.stale import refuse_stale
 from nodeproof.errors import NodeproofError, RefusedError, UnreachableError, said
+from nodeproof.facts.boot import Boot
 from nodeproof.facts.journal import Journal, JournalData
 from nodeproof.facts.node import Node as NodeFact
 from nodeproof.facts.node import NodeFacts
@@ -51,11 +55,13 @@ class Options:
         layers: Sequence[str],
         ask_password: Callable[[str], str],
         agreed: Mapping[str, Fingerprint] | None = None,
+        reboot: Order | None = None,
     ) -> None:
         self.layers = tuple(layers)
         self.ask_password = ask_password
         self.agreed = agreed
         """Host to what its plan rests on: apply refuses a host where that is no longer so."""
+        self.reboot = reboot or Order()
         self.planned: dict[str, Fingerprint] = {}
         """The same of what was planned now."""
         self.run = ""
@@ -104,6 +110,11 @@ class _Work:
         self.journal = JournalData()
         self.notes: list[str] = []
 
+    @property
+    def reboot(self) -> Order:
+        """What is asked about this host's reboot."""
+        return self.options.reboot.on(self.settings.reboot)
+
     def facts(self) -> NodeFacts:
         """Read what the machine is, and what its journal says."""
         self.watcher.node(self.name, "inspecting")
@@ -140,6 +151,7 @@ class _Work:
         """Return facts, foreseen changes, and what they rest on; changes nothing."""
         facts = self.facts()
         distribution = preflight(self.name, facts)
+        self.session.along(Boot)
         self.watcher.node(self.name, "planning")
         settings, layers = self.settings, self.options.layers
         try:
@@ -207,6 +219,7 @@ def _plan(work: _Work) -> Node:
         plan_hash=found.hash,
         changes=changes,
         notes=notes(work.journal),
+        reboot=foresee_reboot(work.session, work.reboot),
     )
 
 
@@ -243,7 +256,7 @@ def _apply(work: _Work) -> Node:
         lost = failed.reason == "connection lost"
         status = NodeStatus.UNREACHABLE if lost else NodeStatus.FAILED
         reason = f"{failed.layer}: {failed.name}: {failed.reason}"
-    return Node(
+    node = Node(
         name=work.name,
         status=status,
         reason=reason,
@@ -253,6 +266,8 @@ def _apply(work: _Work) -> Node:
         hint="apply again: it goes on where it stopped" if failed else "",
         notes=work.notes,
     )
+    say = partial(work.watcher.node, work.name)
+    return conclude(work.session, node, work.reboot, say)
 
 
 def _close(work: _Work, run: OpenRun, failed: Change | None) -> None:

@@ -13,6 +13,7 @@ from nodeproof.evidence import summary, view
 from nodeproof.evidence.controls import controls
 from nodeproof.evidence.coverage import Proof, coverage, unmeasured
 from nodeproof.evidence.plain import one_line, printable
+from nodeproof.evidence.reboots import sentences
 from nodeproof.resources import shipped
 
 TEMPLATE = "report.html.j2"
@@ -71,6 +72,9 @@ def _environment() -> Environment:
         machine=summary.machine,
         moment=_moment,
         seconds=summary.duration,
+        reboots=lambda reboot, command: list(
+            sentences(reboot, planned=command is Command.PLAN) if reboot else ()
+        ),
         tally=summary.tally,
     )
     environment.globals.update(budget=view.Budget(), plural=summary.plural)

@@ -18,6 +18,7 @@ from nodeproof.engine.result import (
     Verdict,
 )
 from nodeproof.evidence.plain import one_line
+from nodeproof.evidence.reboots import left_to_do, would_reboot
 
 WORST_FIRST = (
     NodeStatus.FAILED,
@@ -131,8 +132,19 @@ def explained(node: Node) -> bool:
 
 def verdict(result: Result) -> str:
     """Return what came of it, in one sentence without a full stop."""
-    said = "; ".join(filter(None, [_trouble(result), _achieved(result)]))
+    said = "; ".join(filter(None, [_trouble(result), _achieved(result), _reboots(result)]))
     return f"interrupted: {said}" if result.interrupted else said
+
+
+def _reboots(result: Result) -> str:
+    counted = {
+        "rebooted": sum(bool(node.reboot and node.reboot.done) for node in result.nodes),
+        "to be rebooted": sum(map(would_reboot, result.nodes))
+        if result.command is Command.PLAN
+        else 0,
+        "in need of a reboot": sum(map(left_to_do, result.nodes)),
+    }
+    return ", ".join(f"{plural(many, 'node')} {words}" for words, many in counted.items() if many)
 
 
 def _trouble(result: Result) -> str:
@@ -212,4 +224,6 @@ def next_step(result: Result) -> str:
         return f"nodeproof plan {inventory} (shows what would change)"
     if status is NodeStatus.PENDING:
         return f"nodeproof apply {inventory} (makes it so)"
+    if any(left_to_do(node) for node in result.nodes):
+        return f"nodeproof apply {inventory} --reboot if-needed (reboots what needs it)"
     return f"nodeproof verify {inventory} (proves that it is so)"

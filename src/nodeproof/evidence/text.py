@@ -9,11 +9,21 @@ from typing import TypeVar
 from rich.cells import cell_len
 from rich.text import Text
 
-from nodeproof.engine.result import Change, ChangeStatus, Check, Node, NodeStatus, Result, Verdict
+from nodeproof.engine.result import (
+    Change,
+    ChangeStatus,
+    Check,
+    Command,
+    Node,
+    NodeStatus,
+    Result,
+    Verdict,
+)
 from nodeproof.evidence import summary
 from nodeproof.evidence.alike import Shared, alike, in_order
 from nodeproof.evidence.page import Page, padded
 from nodeproof.evidence.plain import one_line
+from nodeproof.evidence.reboots import sentences
 from nodeproof.evidence.summary import plural
 
 MANY = 20
@@ -28,6 +38,7 @@ STYLES = {
     NodeStatus.REFUSED: "bold magenta",
     NodeStatus.UNREACHABLE: "bold red",
 }
+_CALM = (NodeStatus.OK, NodeStatus.CHANGED, NodeStatus.PENDING)
 _STATUS_CELLS = max(len(status) for status in NodeStatus)
 
 T = TypeVar("T", Change, Check)
@@ -53,6 +64,7 @@ def render_text(
     _nodes(view)
     _reasons(view)
     _changes(view)
+    _reboots(view)
     _checks(view)
     _end(view)
     return view.page.text()
@@ -177,6 +189,23 @@ def _change_details(view: _View, change: Change) -> None:
             view.page.beside(Text("      $ ", style="dim"), command, style="dim")
     if view.diff and change.diff:
         view.page.diff(change.diff, indent=6)
+
+
+def _reboots(view: _View) -> None:
+    """Show who was rebooted, and who needs to be, with what is to be known about it."""
+    told = alike(view.result.nodes, lambda n: [(s, s) for s in [_said(view, n)] if s])
+    for shared in told:
+        first, *rest = shared.item
+        view.page.gap()
+        style = STYLES[NodeStatus.PENDING if shared.nodes[0].status in _CALM else NodeStatus.FAILED]
+        view.page.beside(Text(f"{_names(view, shared.nodes)}: ", style="bold"), first, style=style)
+        for sentence in rest:
+            view.page.line(one_line(sentence), indent=2, style="dim")
+
+
+def _said(view: _View, node: Node) -> tuple[str, ...]:
+    planned = view.result.command is Command.PLAN
+    return tuple(sentences(node.reboot, planned=planned)) if node.reboot else ()
 
 
 def _would(name: str) -> str:

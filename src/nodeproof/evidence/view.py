@@ -18,6 +18,7 @@ from nodeproof.engine.result import (
 )
 from nodeproof.evidence import summary
 from nodeproof.evidence.alike import Shared, alike, in_order
+from nodeproof.evidence.reboots import sentences
 
 MOST_CARDS = 100
 """More outcomes than this are a row each."""
@@ -90,7 +91,8 @@ def _outcome(node: Node, command: Command) -> Hashable:
     )
     checks = tuple((c.layer, c.name, c.verdict, c.reason, tuple(c.controls)) for c in node.checks)
     own = node.name if command is Command.INSPECT else ""
-    return own, node.status, node.reason, node.hint, changes, checks
+    told = sentences(node.reboot, planned=command is Command.PLAN) if node.reboot else ()
+    return own, node.status, node.reason, node.hint, changes, checks, tuple(told)
 
 
 def attention(result: Result) -> list[Item]:

@@ -58,10 +58,10 @@ conflicts_packages() {
     new=$(_new "$2" | _present "$2")
     if [ -n "$new" ]; then
         # What later changes of the run brought will have been taken back by then.
-        printf '%s\n' "$new" | sed 's/:.*//' >>"$seen.packages"
+        printf '%s\n' "$new" | sed 's/:.*//' >>"$SEEN.packages"
         # shellcheck disable=SC2086 # a list of names
         apt-get -s -q remove -- $new 2>&1 | sed -n 's/^Remv \([^ ]*\).*/\1/p' | sort -u >"$2.b"
-        sort -u "$seen.packages" >"$2.is"
+        sort -u "$SEEN.packages" >"$2.is"
         _only_in "$2.b" "$2.is" | while read -r name; do echo "$name was installed since and needs what this run installed"; done
     fi
     { _gone "$2"; _other_version "$2"; } | while read -r wanted; do
@@ -77,12 +77,12 @@ conflicts_packages() {
 
 _touched() { sort "$1.etc" "$1.now.etc" | uniq -u | cut -f 1 | sort -u; } # paths that the change changed
 _same() { # _same PATH MANIFEST: whether the path is what the manifest says
-    printf '%s' "$(awk -F '\t' -v path="$1" '$1 == path' "$2")" >"$LATER.a"
+    printf '%s' "$(awk -F '\t' -v path="$1" '$1 == path' "$2")" >"$RUN_DIR/same.a"
     {
         find "$1" -maxdepth 0 -printf '%p\t%y %m %U %G %l\n'
         [ ! -f "$1" ] || [ -L "$1" ] || sha256sum -- "$1" | sed 's/^\([^ ]*\) .\(.*\)/\2\t\1/'
-    } 2>/dev/null | sort >"$LATER.b"
-    [ "$(cat "$LATER.a")" = "$(cat "$LATER.b")" ]
+    } 2>/dev/null | sort >"$RUN_DIR/same.b"
+    [ "$(cat "$RUN_DIR/same.a")" = "$(cat "$RUN_DIR/same.b")" ]
 }
 _is_later_item() { # _is_later_item PATH STEP: whether a later change of this run, still to be taken back, explains it
     local items

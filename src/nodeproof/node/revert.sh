@@ -8,28 +8,34 @@ undo() { # undo RUN STEP: restore the items of one step, last first
     while [ "$n" -ge 1 ]; do
         line=$(sed -n "${n}p" "$2/items")
         kind=${line%%"$TAB"*} item=${line#*"$TAB"}
-        if "restore_$kind" "$item" "$2/$n"; then
-            case $kind in told | apparmor) echo "$kind$TAB$item$TAB$2/$n" >>"$LATER" ;; esac
-        else
-            echo "failed$TAB$kind $item"
+        # Before it is restored: the later part must not be forgotten if this is interrupted.
+        case $kind in told | apparmor) _note_later "$kind" "$item" "$2/$n" ;; esac
+        { spare "$kind" "$item" "$2/$n" && "restore_$kind" "$item" "$2/$n"; } </dev/null || {
+            printf 'failed\t%s\n' "$kind $item"
             failed=1
-        fi
+        }
         n=$((n - 1))
     done
-    [ $failed = 1 ] || { : >"$2/undone" && stored "$2/undone"; }
+    [ $failed = 1 ] || printf '%s\n' "$REVERTING" | put "$2/undone"
     return $failed
+}
+
+_note_later() { # _note_later KIND NAME PREFIX
+    printf '%s\t%s\t%s\n' "$@" >>"$LATER"
+    [ ! -f "$LATER" ] || sync -- "$LATER"
 }
 
 tell_later() { # in the order in which they were first made; each once
     local code=0 said='' kind item prefix
-    while [ -s "$LATER" ] && IFS="$TAB" read -r kind item prefix; do
+    [ -s "$LATER" ] || return 0
+    while IFS="$TAB" read -r kind item prefix; do
         case $said in *"|$kind $item|"*) continue ;; esac
         said="$said|$kind $item|"
-        "later_$kind" "$item" "$prefix" || { echo "failed$TAB$kind $item"; code=1; }
+        "later_$kind" "$item" "$prefix" </dev/null || { printf 'failed\t%s\n' "$kind $item"; code=1; }
     done <<EOF
 $(tac "$LATER")
 EOF
-    rm -f -- "$LATER"
+    [ $code != 0 ] || rm -f -- "$LATER"
     return $code
 }
 
@@ -37,7 +43,7 @@ EOF
 # list of shell patterns, one a line, or empty.
 chosen() {
     local step name pattern
-    find "$RUNS/$1" -mindepth 1 -maxdepth 1 -name '[0-9]*' | sort -r | while read -r step; do
+    _steps "$1" | sort -r | while read -r step; do
         [ ! -e "$step/undone" ] || continue
         [ -z "$2" ] || [ "$(sed -n 1p "$step/change")" = "$2" ] || continue
         if [ -n "$3" ]; then
@@ -47,7 +53,7 @@ chosen() {
                 case $name in $pattern) echo yes ;; esac
             done | grep -q yes || continue
         fi
-        echo "$step"
+        printf '%s\n' "$step"
     done
 }
 
@@ -56,14 +62,14 @@ chosen() {
 examine() {
     local step
     is_run "$1" || die "there is no run $1"
-    seen=$RUN_DIR/examined
+    SEEN=$RUN_DIR/examined.$$
     mkdir -p -- "$RUN_DIR"
-    : >"$seen" && : >"$seen.packages"
+    : >"$SEEN" && : >"$SEEN.packages"
     chosen "$1" "$2" "$3" | while read -r step; do
         printf 'step\t%s\t%s\n' "$(sed -n 1p "$step/change")" "$(sed -n 2p "$step/change")"
         each_item "$step" _conflict
     done
-    rm -f -- "$seen" "$seen.packages"
+    rm -f -- "$SEEN" "$SEEN".*
 }
 
 # An item conflicts where it is neither what the change left nor what it was before. Of several
@@ -74,10 +80,10 @@ _conflict() { # _conflict KIND NAME PREFIX
         accounts | packages) "conflicts_$1" "$2" "$3" | while read -r why; do printf 'conflict\t%s\t%s\n' "$1" "$why"; done ;;
         told | tree | custom | apparmor | unit) : ;; # made what they were, whatever they are
         *)
-            later=$(grep -F -x -A 1 -- "$1$TAB$2" "$seen" | sed -n 2p)
+            later=$(grep -F -x -A 1 -- "$1$TAB$2" "$SEEN" | sed -n 2p)
             is=${later:-$("state_$1" "$2")}
-            printf '%s\t%s\n%s\n' "$1" "$2" "$(cat "$3.was")" >"$seen.new"
-            cat "$seen" >>"$seen.new" && mv -- "$seen.new" "$seen"
+            printf '%s\t%s\n%s\n' "$1" "$2" "$(cat "$3.was")" >"$SEEN.new"
+            cat "$SEEN" >>"$SEEN.new" && mv -- "$SEEN.new" "$SEEN"
             [ ! -e "$3.now" ] || [ "$is" = "$(cat "$3.now")" ] || [ "$is" = "$(cat "$3.was")" ] ||
                 printf 'conflict\t%s %s\t%s\n' "$1" "$2" "$(_since "$1$TAB$2" "${3%/*}")"
             ;;
@@ -90,11 +96,11 @@ _since() { # _since ITEM STEP: who changed it since
     find "$RUNS" -mindepth 3 -maxdepth 3 -name items | sort -r | while read -r items; do
         other=${items%/*} other=${other%/*} other=${other##*/}
         if [ "$other" \> "$run" ] && [ ! -e "${items%/*}/undone" ] && grep -qFx -- "$1" "$items"; then
-            echo "changed by run $other since; take that back first"
+            printf '%s\n' "changed by run $other since; take that back first"
             break
         fi
         if [ "$other" = "$run" ] && [ "${items%/*}" \> "$2" ] && [ ! -e "${items%/*}/undone" ] && grep -qFx -- "$1" "$items"; then
-            echo "changed by a later change of the same run: $(sed -n 2p "${items%/*}/change")"
+            printf '%s\n' "changed by a later change of the same run: $(sed -n 2p "${items%/*}/change")"
             break
         fi
     done | grep . || echo "changed since, not by nodeproof"
@@ -103,48 +109,61 @@ _since() { # _since ITEM STEP: who changed it since
 # revert RUN BY LAYER NAMES GUARD: as the run BY, which has begun. Every step taken back is a step
 # of BY, so that it can be taken back, too.
 revert() {
-    local code=0 guard=0 step redo
-    REVERTING=$2 LATER=$RUN_DIR/later
-    : >"$LATER"
+    local code=0 guard=0 step
+    is_run "$1" || die "there is no run $1"
+    [ "$1" != "$2" ] || die "a run cannot take itself back"
+    at_work
+    accepting "$2"
+    REVERTING=$2 LATER=$RUNS/$1/later
     for step in $(chosen "$1" "$3" "$4"); do
         case $(sed -n 3p "$step/change") in 0) ;; *) guard=$5 ;; esac
     done
     [ "$guard" = 0 ] || arm "$2" "$guard" || die "the guard cannot be armed; nothing was changed"
     for step in $(chosen "$1" "$3" "$4"); do
-        redo=$RUNS/$2/$(printf %04d $(($(find "$RUNS/$2" -mindepth 1 -maxdepth 1 -name '[0-9]*' | wc -l) + 1)))
-        mkdir -- "$RUNS/$2/.new" && cp -- "$step/items" "$RUNS/$2/.new/items" || return 1
-        printf '%s\n%s\n%s\n' "$(sed -n 1p "$step/change")" "Take back: $(sed -n 2p "$step/change")" "$guard" >"$RUNS/$2/.new/change"
-        each_item "$RUNS/$2/.new" _save || { rm -rf -- "$RUNS/$2/.new"; die "the journal cannot be written"; }
-        stored "$RUNS/$2/.new" && mv -T -- "$RUNS/$2/.new" "$redo" && sync -- "$RUNS/$2"
-        undo "$1" "$step" || code=1
-        each_item "$redo" _after
-        echo $code >"$redo/code" && stored "$redo"
-        note "$1" "undone ${step##*/} by $2"
-        printf 'undone\t%s\t%s\n' "$(sed -n 1p "$step/change")" "$(sed -n 2p "$step/change")"
+        accepting "$2" # the guard does not wait for ever
+        _take_back "$1" "$2" "$step" "$guard" || code=1
     done
     tell_later || code=1
-    prove "$1" "$3" "$4" "$2" || code=1
-    [ $code != 0 ] || [ -n "$3$4" ] || echo reverted | put "$RUNS/$1/result"
+    prove "$1" "$2" || code=1
+    [ $code != 0 ] || [ -n "$(chosen "$1" '' '')" ] || echo reverted | put "$RUNS/$1/result" || code=1
+    at_rest
     return $code
 }
 
-# prove: look again at each item of what was taken back; the first step that touched it says what it was.
+_take_back() { # _take_back RUN BY STEP GUARD
+    local code=0 redo layer name
+    layer=$(sed -n 1p "$3/change") name=$(sed -n 2p "$3/change")
+    redo=$({ cat "$3/items" && echo .; } | keep "$2" "$layer" "Take back: $name" "$4") ||
+        die "the state before it cannot be kept; $name was not taken back"
+    if undo "$1" "$3"; then
+        note "$1" "undone ${3##*/} by $2"
+        printf 'undone\t%s\t%s\n' "$layer" "$name"
+    else
+        code=1
+    fi
+    each_item "$redo" _after
+    echo $code >"$redo/code" && stored "$redo"
+    return $code
+}
+
+# prove RUN BY: look again at each item that BY took back; the first step that touched it says what
+# it was.
 prove() {
     local differ=0 step
-    seen=$RUN_DIR/proven
-    : >"$seen"
-    for step in $(find "$RUNS/$1" -mindepth 1 -maxdepth 1 -name '[0-9]*' | sort); do
-        [ -e "$step/undone" ] || continue
+    SEEN=$RUN_DIR/proven.$$
+    : >"$SEEN"
+    for step in $(_steps "$1"); do
+        [ "$(cat "$step/undone" 2>/dev/null)" = "$2" ] || continue
         each_item "$step" _proven || differ=1
     done
-    rm -f -- "$seen"
+    rm -f -- "$SEEN"
     return $differ
 }
 _proven() {
     local is
     case $1 in told | accounts | packages) return 0 ;; esac # merged with what others did since
-    ! grep -qFx -- "$1$TAB$2" "$seen" || return 0
-    printf '%s\t%s\n' "$1" "$2" >>"$seen"
+    ! grep -qFx -- "$1$TAB$2" "$SEEN" || return 0
+    printf '%s\t%s\n' "$1" "$2" >>"$SEEN"
     is=$("state_$1" "$2")
     case $1:$is in unit:*absent*) return 0 ;; esac
     [ "$is" = "$(cat "$3.was")" ] || { printf 'differs\t%s %s\n' "$1" "$2"; return 1; }
@@ -165,7 +184,7 @@ runs() {
         fi
         printf '%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n' "$run" "$result" "$(field "$meta" began)" \
             "$(field "$meta" who)" "$(field "$meta" layers)" \
-            "$(find "$RUNS/$run" -mindepth 1 -maxdepth 1 -name '[0-9]*' | wc -l)" "$(field "$meta" inventory)" \
+            "$(_steps "$run" | wc -l)" "$(field "$meta" inventory)" \
             "$(field "$meta" settings)"
     done
     [ ! -e "$ARMED" ] || printf 'armed\t%s\n' "$(cat "$ARMED")"

@@ -12,6 +12,7 @@ from nodeproof.layers import LAYERS, layer_named
 from nodeproof.settings.connection import CONNECTOR_KEYS, Connection
 from nodeproof.settings.model import LayerSettings
 from nodeproof.settings.problems import Problem, SettingsError, from_validation, nearest, shown
+from nodeproof.settings.reboot import When
 
 OWN_PREFIX = "x_"
 """Data keys with this prefix belong to the user; nodeproof does not look at them."""
@@ -23,6 +24,12 @@ class HostSettings:
 
     host: str
     layers: Mapping[str, LayerSettings]
+
+    @property
+    def reboot(self) -> When:
+        """When apply may reboot it; never, where no layer has such a setting."""
+        asked = (getattr(model, "reboot", None) for model in self.layers.values())
+        return next((one for one in asked if isinstance(one, When)), When.NEVER)
 
 
 def merged(datas: Iterable[Mapping[str, Any]]) -> dict[str, Any]:

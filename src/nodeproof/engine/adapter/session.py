@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from difflib import unified_diff
-from functools import partial
 from typing import Any, cast
 
+import gevent
 from pyinfra.api import (
     Config,
     FileUploadCommand,
@@ -115,6 +114,22 @@ class Session:
                 raise UnreachableError(f"{self.host.name}: {error}") from error
         self.state.activate_host(self.host)
 
+    @property
+    def remote(self) -> bool:
+        """Whether the node is another machine, and this connection can be made again."""
+        return isinstance(self.host.connector, NodeSSHConnector)
+
+    def reconnect(self, within_s: float) -> None:
+        """Close the connection and make it again; raises UnreachableError, also when it is late."""
+        late = UnreachableError(f"{self.host.name}: no answer within {within_s:.0f} s")
+        try:
+            with gevent.Timeout(within_s, late):
+                self.disconnect()
+                self.cache.forget()
+                self.connect()
+        except OSError as error:  # becoming root, where the node goes down at that moment
+            raise UnreachableError(f"{self.host.name}: {error}") from error
+
     def disconnect(self) -> None:
         """Close the connection."""
         with self._context():
@@ -137,10 +152,9 @@ class Session:
 
     def facts(self, *classes: type) -> tuple[Any, ...]:
         """Read facts without arguments, all in one round trip."""
+        for cls in classes:
+            self.along(cls)
         with self._context():
-            for cls in classes:
-                with contextlib.suppress(facts.NeedFact):
-                    self.cache.noting(partial(self.host.get_fact, cls))
             self._reading(self.cache.fetch)
             return tuple(self.host.get_fact(cls) for cls in classes)
 
@@ -153,6 +167,20 @@ class Session:
         """Call a function of pyinfra's state and host in this host's context."""
         with self._context():
             return function(self.state, self.host)
+
+    def along(self, cls: type, **arguments: Any) -> None:
+        """Have a fact read together with the next ones; `known` and `fact` then cost nothing."""
+        with self._context(), suppress(facts.NeedFact):
+            self.cache.noting(lambda: self.host.get_fact(cls, **arguments))
+
+    def known(self, cls: type, **arguments: Any) -> Any:
+        """Return a fact if it was read already, else None."""
+        return self.cache.known(cls.__name__, **arguments)
+
+    def anew(self, *wanted: type) -> None:
+        """Forget what is known of the node, and read these facts together."""
+        self.cache.forget()
+        self.facts(*wanted)
 
     def execute(self, command: str) -> tuple[int, bytes, bytes]:
         """Run a command and return its exit code, output and error output.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 from nodeproof.settings import LayerSettings, setting
+from nodeproof.settings.reboot import When
 from nodeproof.settings.types import (
     AbsolutePath,
     GroupName,
@@ -57,5 +58,10 @@ class Settings(LayerSettings):
     other_admins: OtherAdmins = setting(
         OtherAdmins.REMOVE,
         "what happens to administrators that are not in users; who connects is never removed",
+        strict=False,
+    )
+    reboot: When = setting(
+        When.NEVER,
+        "when apply reboots the node at its end; `apply --reboot` wins over it",
         strict=False,
     )
