@@ -94,14 +94,10 @@ step() {
     while [ "$1" != -- ]; do shift; done
     shift
     if [ "$guard" -gt 0 ] && [ ! -e "$ARMED" ] && ! arm "$run" "$guard"; then
+        disarm
         mv -T -- "$step" "$RUNS/$run/.new" && rm -rf -- "$RUNS/$run/.new"
         die "the guard cannot be armed; nothing was changed"
     fi
-<<<<<<< HEAD
-    if [ "$guard" -gt 0 ] && [ ! -e "$ARMED" ]; then arm "$run" "$guard" || { disarm; die "the guard cannot be armed; nothing was changed"; }; fi
-    exec 8>"$LOCK.step" && flock 8
-=======
->>>>>>> main
     (umask 022 && exec sh -c "$1") </dev/null
     code=$?
     _kept_or_not "$run" "$step" "$guard" $code || code=$?
