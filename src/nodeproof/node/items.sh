@@ -86,29 +86,11 @@ _whose() { # print that user, or nothing
         $1 ~ /^[dl][-r][-w]/ && $2 != "root" && $2 != us { print $2; exit }'
 }
 
-<<<<<<< HEAD
-_restore_as() { # _restore_as USER PATH PREFIX: with no more rights than the user's
-    local mode
-    if [ -f "$3.file" ] && [ ! -L "$3.file" ]; then
-        mode=$(stat -c %a -- "$3.file")
-        # shellcheck disable=SC2016 # expanded there
-        runuser -u "$1" -- sh -c 'umask 077; cat >"$1.nodeproof" && chmod "$2" -- "$1.nodeproof" &&
-            mv -fT -- "$1.nodeproof" "$1"' sh "$2" "$mode" <"$3.file"
-    elif [ -e "$3.dir" ]; then
-        _own_again "$2" "$(tar --numeric-owner -P -tvf "$3.dir" | awk '{ print $2; exit }')" || return 1
-        mode=$(tar --numeric-owner -P -tvf "$3.dir" | cut -c 2-10 | sed 's/\(...\)\(...\)\(...\)/u=\1,g=\2,o=\3/; s/-//g')
-        # shellcheck disable=SC2016 # expanded there
-        runuser -u "$1" -- sh -c 'mkdir -p -- "$1" && chmod "$2" -- "$1"' sh "$2" "$mode"
-    elif [ ! -e "$3.file" ] && [ ! -L "$3.file" ]; then
-        # shellcheck disable=SC2016 # expanded there
-        runuser -u "$1" -- sh -c 'if [ -d "$1" ] && [ ! -L "$1" ]; then rmdir -- "$1"; else rm -f -- "$1"; fi' sh "$2"
-=======
 _as() { # _as USER|NUMBER COMMAND...
     local user=$1 group
     shift
     if group=$(id -g -- "$user" 2>/dev/null); then
         setpriv --reuid "$user" --regid "$group" --init-groups -- "$@"
->>>>>>> main
     else
         setpriv --reuid "$user" --regid "$user" --clear-groups -- "$@"
     fi
@@ -129,6 +111,7 @@ _restore_as() { # _restore_as USER PATH PREFIX: with no more rights than the use
             rm -rf -- "$3"
             exit $code' sh "$_TARS" "$2" "$(beside "$2")" "$name"
     elif [ -e "$3.dir" ]; then
+        _own_again "$2" "$(tar --numeric-owner -P -tvf "$3.dir" | awk 'NR == 1 { print $2 }')" || return 1
         # shellcheck disable=SC2016 # expanded there
         _as "$1" sh -c 'umask 077; set -f
             { [ -d "$2" ] && [ ! -L "$2" ]; } || rm -f -- "$2"
