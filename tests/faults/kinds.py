@@ -145,6 +145,11 @@ class PowerResetWhileArmed(Kind):
         scene.bench.machine.power_cut()
         scene.prober.away()
 
+    def heal(self, scene: Scene) -> None:
+        scene.bench.machine.wait(400)
+        if scene.bench.root("ls /var/lib/nodeproof/armed 2>/dev/null || true").strip():
+            raise AssertionError("the boot did not take the unconfirmed change back")
+
 
 class PowerResetByPackages(Kind):
     """While dpkg unpacks or configures."""
