@@ -23,7 +23,7 @@ SITE: dict[str, Any] = {
         "ntp_servers": ["192.0.2.123"],
         "users": {"trainer": {"groups": ["ml"], "sudo": "passwordless", "keys": [KEY]}},
     },
-    "containers": {"podman": True, "docker": False},
+    "containers": {"podman": True, "docker": False, "compose": False},
     "confinement": {},
     "ssh": {"max_sessions": 20},
 }

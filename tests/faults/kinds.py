@@ -167,7 +167,7 @@ class PowerResetByPackages(Kind):
 class Reboot(Kind):
     """An administrator restarts the machine in the middle."""
 
-    codes = (1, 3)
+    codes = (0, 1, 3)
 
     def strike(self, scene: Scene) -> None:
         scene.at_any()
