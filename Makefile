@@ -7,7 +7,7 @@ PYTEST := $(RUN) pytest
 ALONE := tests/nodes/test_lab_container.py
 FAST := tests/unit tests/test_operations.py tests/test_facts.py
 
-.PHONY: demo test lint fast nodes machines test-grub test-vagrant setup-% clean
+.PHONY: demo test lint fast nodes machines faults test-grub test-vagrant setup-% clean
 
 demo: setup-demo
 	$(RUN) nodeproof demo
@@ -29,6 +29,10 @@ nodes: setup-nodes
 
 machines: setup-machines
 	$(PYTEST) -m machines -n 2 --dist loadgroup --durations=8 tests/machines
+
+# About an hour on two emulated machines; FAULTS="--seed 1 --kinds power_reset" for some of it.
+faults: setup-machines
+	$(RUN) tests.faults $(FAULTS)
 
 test-grub: setup-grub
 	$(PYTEST) -m grub -s tests/machines/test_reboot_grub.py

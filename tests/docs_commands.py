@@ -47,6 +47,7 @@ BY_HAND = {
     "make fast": _TESTS_ITSELF,
     "make nodes": _TESTS_ITSELF,
     "make machines": _TESTS_ITSELF,
+    "make faults": "it takes an hour; tests/machines/test_faults.py runs a sample",
     "make test-vagrant": _TESTS_ITSELF,
     "sudo apt-get install vagrant vagrant-libvirt libvirt-daemon-system libvirt-clients": _MACHINE,
     "sudo adduser $USER libvirt": _MACHINE,

@@ -29,7 +29,8 @@ stored() { # stored FILE|FOLDER: it survives a power cut with all that is in it,
 }
 
 put() { # put FILE: replace it with standard input, in one step, durably
-    cat >"$1.new" && sync -- "$1.new" && mv -f -- "$1.new" "$1" && sync -- "$(dirname -- "$1")"
+    { cat >"$1.new" && sync -- "$1.new" && mv -f -- "$1.new" "$1" && sync -- "$(dirname -- "$1")"; } ||
+        { rm -f -- "$1.new" && return 1; }
 }
 
 note() { # note RUN WORD...: append one line to a run's log, durably

@@ -18,6 +18,7 @@ Before=network-pre.target ssh.service sshd.service apparmor.service basic.target
 
 [Service]
 Type=oneshot
+TimeoutStartSec=300
 ExecStart=$HOME_DIR/bin/journal expire $1 the-machine-was-restarted
 EOF
     ln -sfn "$BOOT_UNIT" "$BOOT_LINK" && printf '%s\n' "$1" | put "$ARMED" || return 1

@@ -111,6 +111,7 @@ _restore_as() { # _restore_as USER PATH PREFIX: with no more rights than the use
             rm -rf -- "$3"
             exit $code' sh "$_TARS" "$2" "$(beside "$2")" "$name"
     elif [ -e "$3.dir" ]; then
+        _own_again "$2" "$(tar --numeric-owner -P -tvf "$3.dir" | awk 'NR == 1 { print $2 }')" || return 1
         # shellcheck disable=SC2016 # expanded there
         _as "$1" sh -c 'umask 077; set -f
             { [ -d "$2" ] && [ ! -L "$2" ]; } || rm -f -- "$2"
@@ -129,6 +130,13 @@ beside() { # beside PATH: where new content of a file waits for its name; no dae
     [ ${#name} -le 240 ] || name=$(printf %s "$name" | sha256sum | cut -c 1-64)
     printf '%s/.%s.nodeproof' "${1%/*}" "$name"
 }
+
+# A directory that the change gave to somebody else: only root can give it back. It is taken by its
+# name in the very folder that is meant, so that no link on the way there is followed.
+_own_again() ( # _own_again DIRECTORY UID/GID
+    [ -d "$1" ] && [ ! -L "$1" ] && [ "$(stat -c %u/%g -- "$1")" != "$2" ] || return 0
+    cd -P -- "${1%/*}/" && [ "$(pwd -P)" = "${1%/*}" ] && chown -h -- "${2%/*}:${2#*/}" "./${1##*/}"
+)
 
 # --- tree: a directory that did not exist; never deleted, moved aside ------------------------------
 
@@ -214,8 +222,16 @@ restore_unit() {
         *disabled*) case $now in *disabled*) ;; *) systemctl disable --quiet -- "$1" ;; esac ;;
     esac
     case $was in
-        *running*) case $now in *running*) ;; *) systemctl start -- "$1" ;; esac ;;
-        *) case $now in *running*) systemctl stop -- "$1" ;; esac ;;
+        *running*) case $now in *running*) ;; *) _systemctl start "$1" ;; esac ;;
+        *) case $now in *running*) _systemctl stop "$1" ;; esac ;;
+    esac
+}
+
+# At boot nothing may be waited for: it would wait for the guard's unit, which stands before it.
+_systemctl() { # _systemctl VERB UNIT
+    case $(systemctl is-system-running 2>/dev/null) in
+        initializing | starting) systemctl --no-block "$1" -- "$2" ;;
+        *) systemctl "$1" -- "$2" ;;
     esac
 }
 
@@ -226,7 +242,7 @@ save_told() { :; }
 restore_told() { :; }
 later_told() {
     if systemctl is-active --quiet -- "$1"; then
-        systemctl reload-or-restart -- "$1"
+        _systemctl reload-or-restart "$1"
     fi
     rm -f -- "$RUN_DIR/pending/$1"
 }

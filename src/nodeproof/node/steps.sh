@@ -13,6 +13,7 @@ begin() {
     mkdir -p -- "$RUNS" "$RUN_DIR" && chmod 700 -- "$HOME_DIR" "$RUN_DIR" || exit 1
     if ! own "$1"; then
         other=$(owner)
+        [ -n "$other" ] || die "the lock $LOCK cannot be taken"
         printf 'busy\t%s\t%s\t%s\t%s\n' "$other" "$(field "$RUNS/$other/meta" who)" \
             "$(field "$RUNS/$other/meta" began)" "$(owner_alive && echo alive)"
         exit $BUSY
@@ -93,6 +94,7 @@ step() {
     while [ "$1" != -- ]; do shift; done
     shift
     if [ "$guard" -gt 0 ] && [ ! -e "$ARMED" ] && ! arm "$run" "$guard"; then
+        disarm
         mv -T -- "$step" "$RUNS/$run/.new" && rm -rf -- "$RUNS/$run/.new"
         die "the guard cannot be armed; nothing was changed"
     fi
@@ -174,7 +176,7 @@ _after() {
 _accepted() { # _accepted KIND NAME
     case $1:$2 in
         file:/etc/ssh/* | told:ssh*) _have sshd || return 0; /usr/sbin/sshd -t ;;
-        file:/etc/sudoers*) _have visudo || return 0; visudo -cq ;;
+        file:/etc/sudoers*) _have visudo || return 0; visudo -c >/dev/null ;;
         file:/etc/nftables.conf | file:/etc/nftables.d/*) [ ! -e /etc/nftables.conf ] || nft -c -f /etc/nftables.conf ;;
         file:/etc/netplan/*) _have netplan || return 0; netplan generate ;;
         file:/etc/pam.d/*) _pam_modules "$2" ;;

@@ -17,7 +17,7 @@ from nodeproof.engine.adapter.connector import NodeSSHConnector, RootShellMixin
 from nodeproof.errors import NodeproofError, UnreachableError, said
 from nodeproof.facts.journal import PROGRAM
 from nodeproof.operations import journal
-from nodeproof.operations.journal import GUARD_S, OpenRun
+from nodeproof.operations.journal import OpenRun
 
 if TYPE_CHECKING:
     from nodeproof.engine.adapter.session import Session
@@ -26,6 +26,8 @@ UNCONFIRMED_S = 30
 """Changes made within this time are confirmed together."""
 TRIES_S = 30
 """How long a new connection is tried before the change counts as having cut access."""
+SPARE_S = 5
+"""How far to stay from the moment at which the node acts by itself."""
 CONNECTION_S = 60
 """How long one new connection may take."""
 LATE_S = 30
@@ -82,12 +84,15 @@ class Guard:
         """Confirm what was changed; return an empty text, or why it was taken back."""
         if self._run.armed_at is None:
             return ""
-        problem = self._tried(TRIES_S)
+        until = self._run.armed_at + journal.GUARD_S  # the node takes it back by itself then
+        seconds = TRIES_S if self._alive else max(TRIES_S, until - SPARE_S - time.monotonic())
+        problem = self._tried(seconds)
         if not problem:
             return ""
-        self._take_back()
+        if self._take_back():
+            until = time.monotonic() + journal.GUARD_S
         self._run.ended = True
-        back = self._reached(time.monotonic() + GUARD_S + LATE_S)
+        back = self._reached(until + LATE_S)
         after = "it works again" if back else "and there is none even so: use the node's console"
         return f"taken back, because a new connection was not possible ({problem}); {after}"
 
@@ -103,14 +108,26 @@ class Guard:
                 return problem
             gevent.sleep(2)
 
-    def _take_back(self) -> None:
-        """Do at once what the node would do by itself when the time is up."""
+    @property
+    def _alive(self) -> bool:
+        """Tell whether the connection in use still works, as far as is known."""
+        shell = getattr(self._session.host.connector, "shell", None)
+        return shell is None or bool(shell.alive)
+
+    def _take_back(self) -> bool:
+        """Do at once what the node does by itself when the time is up; else wait until it has.
+
+        Tells whether it could be done at once.
+        """
         try:
             self._session.execute(f"{PROGRAM} expire {self._run.id} no-new-connection-was-possible")
         except UnreachableError:
             since = self._run.armed_at or time.monotonic()
-            gevent.sleep(max(0.0, since + GUARD_S + 5 - time.monotonic()))
-        self._run.armed_at = None
+            gevent.sleep(max(0.0, since + journal.GUARD_S + SPARE_S - time.monotonic()))
+            return False
+        finally:
+            self._run.armed_at = None
+        return True
 
     def _reached(self, until: float) -> bool:
         """Tell whether a new connection can be made again."""

@@ -316,7 +316,7 @@ class Session:
             return "connection lost"
         if error and error != _NO_HOSTS:
             return error
-        return "; ".join(line.strip() for line in lines[-3:] if line.strip()) or last or "failed"
+        return "; ".join(line.strip() for line in lines[-4:] if line.strip()) or last or "failed"
 
     def _warm(self, op: str, together: list[str]) -> None:
         """Read the facts that the operation needs, and at once those of some after it."""
