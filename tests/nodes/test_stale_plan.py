@@ -68,9 +68,9 @@ MOVES = {
         "/etc/ssh/sshd_config changed",
     ),
     "a file made": (
-        "echo '# mine' >/etc/ssh/sshd_config.d/99-mine.conf",
-        "rm /etc/ssh/sshd_config.d/99-mine.conf",
-        "/etc/ssh/sshd_config.d/99-mine.conf appeared",
+        "echo '# mine' >/etc/ssh/sshd_config.d/98-moved.conf",
+        "rm /etc/ssh/sshd_config.d/98-moved.conf",
+        "/etc/ssh/sshd_config.d/98-moved.conf appeared",
     ),
     "a mode changed": (
         "chmod 600 /etc/ssh/sshd_config.d/10-nodeproof.conf",

@@ -27,7 +27,11 @@ AS_ROOT = pytest.mark.skipif(
     os.geteuid() != 0, reason="needs root: what is tested is root's rights"
 )
 
-USERS = "root:x:0:0:root:/root:/bin/bash\ndaemon:x:1:1::/:/bin/false\nada:x:900:900::/home/ada:/bin/sh\n"
+USERS = (
+    "root:x:0:0:root:/root:/bin/bash\n"
+    "daemon:x:1:1::/:/bin/false\n"
+    "ada:x:900:900::/home/ada:/bin/sh\n"
+)
 ACCOUNTS = {
     "passwd": USERS,
     "shadow": "root:*:1::::::\ndaemon:*:1::::::\nada:!:1::::::\n",

@@ -187,7 +187,8 @@ def test_no_half_file_and_no_lock_where_it_fails(node: Node, tool: str) -> None:
     node.begin("R2")
     broken = node.folder / "stubs" / tool
     broken.write_text(
-        f"#!/bin/sh\ncase $* in *{node.etc}*) {{ [ {tool} = sync ] || echo half; }}; exit 2;; esac\n"
+        "#!/bin/sh\n"
+        f"case $* in *{node.etc}*) {{ [ {tool} = sync ] || echo half; }}; exit 2;; esac\n"
         f'exec {"/usr/bin/mawk" if tool == "awk" else "/bin/sync"} "$@"\n'
     )
     broken.chmod(0o755)

@@ -270,7 +270,8 @@ def end_after(node: Node, calls: int) -> None:
             path.write_text(
                 "#!/bin/dash\n"
                 f"echo >>{node.folder}/count\n"
-                f"read -r _ </dev/null; n=0; while read -r _; do n=$((n + 1)); done <{node.folder}/count\n"
+                "read -r _ </dev/null; n=0\n"
+                f"while read -r _; do n=$((n + 1)); done <{node.folder}/count\n"
                 f"[ $n -lt {calls} ] || kill -9 0\n"
                 f'exec {shutil.which(tool)} "$@"\n'
             )
