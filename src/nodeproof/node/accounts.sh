@@ -32,19 +32,49 @@ restore_accounts() {
     local code=0 name
     _lock_accounts || return 1
     for name in $ACCOUNT_FILES; do
-        [ -e "$2.$name" ] || continue
-        [ -e "$2.now.$name" ] || cp -- "$ETC/$name" "$2.now.$name" # interrupted: take what is there
-        _merged "$2.$name" "$2.now.$name" "$ETC/$name" >"$2.merged" || code=1
-        cmp -s "$2.merged" "$ETC/$name" && continue
-        cp -a -- "$2.$name" "$ETC/.$name.nodeproof" && cat "$2.merged" >"$ETC/.$name.nodeproof" &&
-            sync -- "$ETC/.$name.nodeproof" && mv -fT -- "$ETC/.$name.nodeproof" "$ETC/$name" || code=1
+        _restore_account_file "$name" "$2" || code=1
     done
-    for name in $ACCOUNT_FILES; do
-        [ ! -e "$2.$name-" ] || cp -a -- "$2.$name-" "$ETC/$name-" || code=1
-    done
-    rm -f -- "$2.merged"
+    rm -f -- "$2.merged" "$2.taken"
     _unlock_accounts
     return $code
+}
+
+_restore_account_file() { # _restore_account_file NAME PREFIX
+    local name=$1 there=$ETC/$1 new=$ETC/.$1.nodeproof code
+    [ -e "$2.$name" ] || { # made by the change: taken away unless others changed it
+        [ ! -e "$2.now.$name" ] || ! cmp -s "$2.now.$name" "$there" || rm -f -- "$there" "$there-"
+        return
+    }
+    [ -e "$there" ] || { cp -a -- "$2.$name" "$new" && sync -- "$new" && mv -fT -- "$new" "$there" || return 1; }
+    [ -e "$2.now.$name" ] || { # interrupted: take what is there
+        cp -- "$there" "$2.taken" && sync -- "$2.taken" && mv -fT -- "$2.taken" "$2.now.$name" || return 1
+    }
+    _merged "$2.$name" "$2.now.$name" "$there" "$name" >"$2.merged"
+    code=$?
+    case $code in 0 | "$CONFLICT") ;; *) return 1 ;; esac # never half a file
+    if ! cmp -s "$2.merged" "$there"; then
+        if ! { cp -a -- "$2.$name" "$new" && cat "$2.merged" >"$new" && sync -- "$new" && mv -fT -- "$new" "$there"; }; then
+            rm -f -- "$new"
+            return 1
+        fi
+    fi
+    if [ -e "$2.$name-" ]; then cp -a -- "$2.$name-" "$there-"; else rm -f -- "$there-"; fi || return 1
+    return $code
+}
+
+_unmerged() { # _unmerged PREFIX: print what cannot be merged; later changes count as taken back
+    local name current
+    for name in $ACCOUNT_FILES; do
+        current=$SEEN.$name
+        [ -e "$1.$name" ] && [ -e "$ETC/$name" ] || continue
+        [ -e "$current" ] || cp -- "$ETC/$name" "$current"
+        if [ -e "$1.now.$name" ]; then
+            { _merged "$1.$name" "$1.now.$name" "$current" "$name" >"$current.new"; } 2>&1
+            mv -f -- "$current.new" "$current"
+        else
+            cp -- "$1.$name" "$current"
+        fi
+    done
 }
 
 conflicts_accounts() { # print what cannot be merged, and who is at work
@@ -52,23 +82,19 @@ conflicts_accounts() { # print what cannot be merged, and who is at work
     _unmerged "$2"
     # Whoever is taken away must not be at work.
     [ ! -e "$2.now.passwd" ] || cut -d : -f 1 "$2.now.passwd" | while read -r user; do
-        grep -q "^$user:" "$2.passwd" || ! grep -q "^$user:" "$ETC/passwd" ||
+        _has "$2.passwd" "$user" || ! _has "$ETC/passwd" "$user" ||
             [ -z "$(find /proc -maxdepth 1 -user "$user" -print -quit 2>/dev/null)" ] ||
-            echo "$user has running processes"
+            printf '%s\n' "$user has running processes"
     done
 }
+_has() { cut -d : -f 1 "$1" | grep -qFx -- "$2"; }
 
-_unmerged() { # _unmerged PREFIX: print the entries that the change and somebody else changed
-    local name
-    for name in $ACCOUNT_FILES; do
-        [ ! -e "$1.now.$name" ] || { _merged "$1.$name" "$1.now.$name" "$ETC/$name" >/dev/null; } 2>&1
-    done
-}
-
+CONFLICT=3
 # Entries of BEFORE, NOW (what the change left) and what there is: what the change did is undone,
 # the rest stays. Groups' members are merged one by one. Conflicts go to standard error.
-_merged() { # _merged BEFORE NOW CURRENT
-    awk -F : -v OFS=: -v file="${3##*/}" '
+_merged() { # _merged BEFORE NOW CURRENT NAME: print the file; fails with $CONFLICT
+    ! cmp -s "$2" "$3" || { cat "$1"; return; }
+    awk -F : -v OFS=: -v file="$4" -v conflict=$CONFLICT '
         function key(line, part) { if (file ~ /^sub/) return line; split(line, part, ":"); return part[1] }
         function minus(a, b, n, i, list, has, out) {
             n = split(b, list, ","); for (i = 1; i <= n; i++) has[list[i]] = 1
@@ -85,7 +111,7 @@ _merged() { # _merged BEFORE NOW CURRENT
             k = key($0); seen[k] = 1
             if (!(k in now)) { print; next } # made by others since
             if ($0 == now[k]) { if (k in before) print before[k]; next }
-            if (before[k] == now[k] || before[k] == $0) { print; next }
+            if (k in before && (before[k] == now[k] || before[k] == $0)) { print; next }
             if (k in before && file ~ /^g/) {
                 split(before[k], b, ":"); split(now[k], n, ":"); split($0, c, ":")
                 if (file == "gshadow") c[3] = members(b[3], n[3], c[3])
@@ -96,27 +122,32 @@ _merged() { # _merged BEFORE NOW CURRENT
         }
         END {
             for (i = 1; i <= count; i++) if (!(order[i] in seen) && !(order[i] in now)) print before[order[i]]
-            exit failed
+            exit failed ? conflict : 0
         }' "$1" "$2" "$3"
 }
 
-# The account tools' own protocol: a hard link NAME.lock to a file that holds a pid.
+# The account tools' own protocol: a hard link NAME.lock to a file that holds a pid. All or none.
+LOCKED_FILES="passwd group shadow gshadow subuid subgid"
+
 _lock_accounts() {
-    local name
+    local name mine=$ETC/.nodeproof.$$.lock taken held
     for _ in 1 2 3 4 5 6 7 8 9 10; do
-        echo $$ >"$ETC/.nodeproof.lock"
-        if ln "$ETC/.nodeproof.lock" "$ETC/passwd.lock" 2>/dev/null; then
-            for name in group shadow gshadow; do
-                ln -f "$ETC/.nodeproof.lock" "$ETC/$name.lock"
-            done
-            rm -f "$ETC/.nodeproof.lock"
-            return 0
-        fi
-        kill -0 "$(cat "$ETC/passwd.lock")" 2>/dev/null || rm -f "$ETC/passwd.lock"
+        echo $$ >"$mine" || return 1
+        taken='' held=''
+        for name in $LOCKED_FILES; do
+            if ln -- "$mine" "$ETC/$name.lock" 2>/dev/null; then taken="$taken $name"; else held=$name && break; fi
+        done
+        rm -f -- "$mine"
+        [ -n "$held" ] || return 0
+        for name in $taken; do rm -f -- "$ETC/$name.lock"; done
+        kill -0 "$(cat "$ETC/$held.lock" 2>/dev/null)" 2>/dev/null || rm -f -- "$ETC/$held.lock"
         sleep 1
     done
-    rm -f "$ETC/.nodeproof.lock"
-    echo "journal: /etc/passwd.lock is held by another program" >&2
+    echo "journal: /etc/$held.lock is held by another program" >&2
     return 1
 }
-_unlock_accounts() { rm -f "$ETC/passwd.lock" "$ETC/group.lock" "$ETC/shadow.lock" "$ETC/gshadow.lock"; }
+
+_unlock_accounts() {
+    local name
+    for name in $LOCKED_FILES; do rm -f -- "$ETC/$name.lock"; done
+}

@@ -10,6 +10,8 @@ ETC=${NODEPROOF_ETC:-/etc} # elsewhere only in tests
 ARMED=$HOME_DIR/armed
 LOCK=$RUN_DIR/owner
 TAB=$(printf '\t')
+NL='
+'
 
 # Exit codes that the controller knows.
 BUSY=75
@@ -36,9 +38,11 @@ note() { # note RUN WORD...: append one line to a run's log, durably
     printf '%s %s\n' "$(now)" "$*" >>"$RUNS/$run/log" && sync -- "$RUNS/$run/log"
 }
 
-is_run() { # is_run RUN: a name that cannot leave the folder of runs
-    case $1 in '' | *[!0-9A-Za-z-]*) return 1 ;; *) [ -d "$RUNS/$1" ] ;; esac
+named() { # named RUN: whether it is a name that cannot leave the folder of runs
+    case $1 in '' | *[!0-9A-Za-z-]*) return 1 ;; esac
 }
+
+is_run() { named "$1" && [ -d "$RUNS/$1" ]; }
 
 field() { # field FILE KEY: the value of a `key=value` line
     sed -n "s/^$2=//p" "$1" 2>/dev/null | head -n 1
@@ -70,10 +74,10 @@ connection() { # print the pid of the connection that we serve
 }
 
 owner_alive() { # whether the owner named in the lock file still lives
-    local pid
-    pid=$(field "$LOCK" pid)
-    [ -n "$pid" ] && [ "$(field "$LOCK" boot)" = "$(cat /proc/sys/kernel/random/boot_id)" ] &&
-        [ "$(started "$pid")" = "$(field "$LOCK" started)" ]
+    local pid since
+    pid=$(field "$LOCK" pid) since=$(field "$LOCK" started)
+    [ -n "$pid" ] && [ -n "$since" ] && [ "$(started "$pid")" = "$since" ] &&
+        [ "$(field "$LOCK" boot)" = "$(cat /proc/sys/kernel/random/boot_id)" ]
 }
 
 owner() { # print the run that holds the lock, if its owner is alive or a change of it still runs
@@ -83,22 +87,41 @@ owner() { # print the run that holds the lock, if its owner is alive or a change
 
 own() { # own RUN: take the lock; fails when another run has it
     local other pid code
-    mkdir -p -- "$RUN_DIR"
-    exec 9>"$LOCK.mutex"
-    flock -w 10 9 || return 1
+    mkdir -p -- "$RUN_DIR" || return 1
+    exec 7>"$LOCK.mutex"
+    flock -w 10 7 || return 1
     other=$(owner)
     if [ -n "$other" ] && [ "$other" != "$1" ]; then
-        exec 9>&-
+        exec 7>&-
         return 1
     fi
     pid=$(connection)
     printf 'run=%s\npid=%s\nstarted=%s\nboot=%s\n' "$1" "$pid" "$(started "$pid")" \
         "$(cat /proc/sys/kernel/random/boot_id)" >"$LOCK.new" && mv -f -- "$LOCK.new" "$LOCK"
     code=$?
-    exec 9>&-
+    exec 7>&-
     return $code
+}
+
+leave() { # leave RUN: give the lock up, where this run has it
+    exec 7>"$LOCK.mutex"
+    if flock -w 10 7 && owned "$1"; then rm -f -- "$LOCK"; fi
+    exec 7>&-
 }
 
 owned() { # owned RUN: whether this run has the lock
     [ "$(field "$LOCK" run)" = "$1" ]
+}
+
+# One thing is changed at a time. What a change starts inherits this lock, so that the change still
+# counts as being made when the program was killed and its command goes on.
+at_work() { # at_work [SECONDS]: wait for the lock; fails where it is not to be had in time
+    mkdir -p -- "$RUN_DIR" || return 1
+    exec 8>"$LOCK.step"
+    flock ${1:+-w "$1"} 8
+}
+
+at_rest() { # also where a daemon that the change started still has it open
+    flock -u 8
+    exec 8>&-
 }

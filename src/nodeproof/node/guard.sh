@@ -34,7 +34,7 @@ _timer() { # _timer RUN SECONDS
 }
 
 again() { # again RUN SECONDS: the time counts from now; should the timer be lost, the unit at boot stays
-    systemctl stop "$TIMER.timer" 2>/dev/null
+    systemctl stop "$TIMER.timer" 2>/dev/null || :
     _timer "$1" "$2"
 }
 
@@ -43,35 +43,50 @@ disarm() {
     systemctl stop "$TIMER.timer" 2>/dev/null || :
 }
 
+armed() { [ -e "$ARMED" ] && [ "$(cat "$ARMED")" = "$1" ]; } # armed RUN
+
 confirm() { # confirm RUN: over a new connection, which proves that one can be made
-    local step
-    [ ! -e "$RUNS/$1/result" ] || die "the change was taken back already" $CLOSED
-    [ -e "$ARMED" ] || return 0 # the change was not made
-    [ -n "${NODEPROOF_OWNER:-}" ] || [ "$(field "$LOCK" pid)" != "$(connection)" ] || die "only a new connection can confirm"
+    is_run "$1" || die "there is no run $1"
+    [ -e "$ARMED" ] || [ -e "$RUNS/$1/result" ] || return 0 # the change was not made
+    armed "$1" || die "the change was taken back already" $CLOSED
     exec 9>"$ARMED.mutex" && flock 9
-    [ ! -e "$RUNS/$1/result" ] || die "the change was taken back already" $CLOSED
+    armed "$1" || die "the change was taken back already" $CLOSED
+    [ -n "${NODEPROOF_OWNER:-}" ] || [ "$(field "$LOCK" pid)" != "$(connection)" ] ||
+        die "only a new connection can confirm"
+    at_work 5 || die "a change is still being made"
+    # One file for all, so that a power cut leaves all confirmed or none.
+    _steps "$1" | tail -n 1 | sed 's,.*/,,' | put "$RUNS/$1/confirmed" || die "the journal cannot be written"
     note "$1" confirmed
-    for step in "$RUNS/$1"/[0-9]*/; do
-        [ ! -d "$step" ] || : >"$step/confirmed"
-    done
     disarm
 }
 
 expire() { # expire RUN WHY: take back the steps since the last confirmation, and end the run
-    local code=0 step
+    local code=0 step steps
+    armed "$1" || return 0
     exec 9>"$ARMED.mutex" && flock 9
-    [ -e "$ARMED" ] && [ "$(cat "$ARMED")" = "$1" ] || { exec 9>&-; return 0; }
-    exec 8>"$LOCK.step" && flock -w 30 8 # let a change that is under way end, but not for ever
-    note "$1" "expired $2"
-    REVERTING=$1 LATER=$RUN_DIR/later
-    : >"$LATER"
-    for step in $(find "$RUNS/$1" -mindepth 1 -maxdepth 1 -name '[0-9]*' | sort -r); do
-        [ ! -e "$step/confirmed" ] && [ "$(sed -n 3p "$step/change")" -gt 0 ] || continue
-        undo "$1" "$step" || code=1
-    done
-    tell_later || code=1
+    armed "$1" || { exec 9>&-; return 0; }
+    at_work 30 || : # let a change that is under way end, but not for ever
+    steps=$(_unconfirmed "$1")
+    if [ -n "$steps" ] || [ -e "$RUNS/$1/expired" ]; then # or this was interrupted
+        note "$1" "expired $2"
+        : >"$RUNS/$1/expired"
+        REVERTING=$1 LATER=$RUNS/$1/later
+        for step in $steps; do undo "$1" "$step" || code=1; done
+        tell_later || code=1
+        [ -e "$RUNS/$1/result" ] || end "$1" taken-back
+    fi
     disarm
-    exec 8>&- 9>&-
-    [ -e "$RUNS/$1/result" ] || end "$1" "taken-back"
+    at_rest
+    flock -u 9
+    exec 9>&-
     return $code
+}
+
+_unconfirmed() { # _unconfirmed RUN: print the guarded steps since the last confirmation, last first
+    local step last
+    last=$(cat "$RUNS/$1/confirmed" 2>/dev/null)
+    _steps "$1" | sort -r | while read -r step; do
+        [ "${step##*/}" \> "$last" ] || break
+        [ -e "$step/undone" ] || [ "$(sed -n 3p "$step/change")" = 0 ] || printf '%s\n' "$step"
+    done
 }

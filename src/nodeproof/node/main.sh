@@ -1,6 +1,6 @@
 # shellcheck shell=dash
 # journal COMMAND ARGUMENT...: what the controller calls, and whoever sits at the console.
-REVERTING='' KEEPING='' LATER=/dev/null
+REVERTING='' KEEPING='' LATER=/dev/null SEEN=/dev/null
 command=${1:-}
 [ $# -eq 0 ] || shift
 case $command in

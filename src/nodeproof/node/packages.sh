@@ -67,10 +67,10 @@ conflicts_packages() {
     new=$(_new "$2" | _present "$2")
     if [ -n "$new" ]; then
         # What later changes of the run brought will have been taken back by then.
-        printf '%s\n' "$new" | sed 's/:.*//' >>"$seen.packages"
+        printf '%s\n' "$new" | sed 's/:.*//' >>"$SEEN.packages"
         # shellcheck disable=SC2086 # a list of names
         apt-get -s -q remove -- $new 2>&1 | sed -n 's/^Remv \([^ ]*\).*/\1/p' | sort -u >"$2.b"
-        sort -u "$seen.packages" >"$2.is"
+        sort -u "$SEEN.packages" >"$2.is"
         _only_in "$2.b" "$2.is" | while read -r name; do echo "$name was installed since and needs what this run installed"; done
     fi
     _touched "$2" | while read -r path; do

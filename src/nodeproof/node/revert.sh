@@ -9,15 +9,15 @@ undo() { # undo RUN STEP: restore the items of one step, last first
     while [ "$n" -ge 1 ]; do
         line=$(sed -n "${n}p" "$2/items")
         kind=${line%%"$TAB"*} item=${line#*"$TAB"}
-        if "restore_$kind" "$item" "$2/$n"; then
-            case $kind in told | apparmor) echo "$kind$TAB$item$TAB$2/$n" >>"$LATER" ;; esac
-        else
-            echo "failed$TAB$kind $item"
+        # Before it is restored: the later part must not be forgotten if this is interrupted.
+        case $kind in told | apparmor) _note_later "$kind" "$item" "$2/$n" ;; esac
+        { spare "$kind" "$item" "$2/$n" && "restore_$kind" "$item" "$2/$n"; } </dev/null || {
+            printf 'failed\t%s\n' "$kind $item"
             failed=1
-        fi
+        }
         n=$((n - 1))
     done
-    [ $failed = 1 ] || taken_back "$2"
+    [ $failed = 1 ] || taken_back "$2" || failed=1
     return $failed
 }
 
@@ -25,25 +25,31 @@ undo() { # undo RUN STEP: restore the items of one step, last first
 # when it is itself taken back, the other one is in effect again, and so on.
 taken_back() { # taken_back STEP
     [ -d "$1" ] || return 0 # pruned
-    : >"$1/undone" && stored "$1/undone"
+    printf '%s\n' "$REVERTING" | put "$1/undone" || return 1
     [ ! -e "$1/of" ] || in_effect "$RUNS/$(cat "$1/of")"
 }
 in_effect() { # in_effect STEP
     [ -d "$1" ] || return 0
-    rm -f -- "$1/undone" && sync -- "$1"
+    rm -f -- "$1/undone" && sync -- "$1" || return 1
     [ ! -e "$1/of" ] || taken_back "$RUNS/$(cat "$1/of")"
+}
+
+_note_later() { # _note_later KIND NAME PREFIX
+    printf '%s\t%s\t%s\n' "$@" >>"$LATER"
+    [ ! -f "$LATER" ] || sync -- "$LATER"
 }
 
 tell_later() { # in the order in which they were first made; each once
     local code=0 said='' kind item prefix
-    while [ -s "$LATER" ] && IFS="$TAB" read -r kind item prefix; do
+    [ -s "$LATER" ] || return 0
+    while IFS="$TAB" read -r kind item prefix; do
         case $said in *"|$kind $item|"*) continue ;; esac
         said="$said|$kind $item|"
-        "later_$kind" "$item" "$prefix" || { echo "failed$TAB$kind $item"; code=1; }
+        "later_$kind" "$item" "$prefix" </dev/null || { printf 'failed\t%s\n' "$kind $item"; code=1; }
     done <<EOF
 $(tac "$LATER")
 EOF
-    rm -f -- "$LATER"
+    [ $code != 0 ] || rm -f -- "$LATER"
     return $code
 }
 
@@ -51,7 +57,7 @@ EOF
 # list of shell patterns, one a line, or empty.
 chosen() {
     local step name pattern
-    find "$RUNS/$1" -mindepth 1 -maxdepth 1 -name '[0-9]*' | sort -r | while read -r step; do
+    _steps "$1" | sort -r | while read -r step; do
         [ ! -e "$step/undone" ] || continue
         [ -z "$2" ] || [ "$(sed -n 1p "$step/change")" = "$2" ] || continue
         if [ -n "$3" ]; then
@@ -61,7 +67,7 @@ chosen() {
                 case $name in $pattern) echo yes ;; esac
             done | grep -q yes || continue
         fi
-        echo "$step"
+        printf '%s\n' "$step"
     done
 }
 
@@ -70,15 +76,16 @@ chosen() {
 # be brought back. Changes nothing.
 examine() { # examine RUN LAYER NAMES
     local step
+    named "$1" || die "there is no run $1"
     is_run "$1" || { printf 'absent\t%s\n' "$1"; return 0; }
-    seen=$RUN_DIR/examined.$$
+    SEEN=$RUN_DIR/examined.$$
     mkdir -p -- "$RUN_DIR"
-    : >"$seen" && : >"$seen.packages"
+    : >"$SEEN" && : >"$SEEN.packages"
     chosen "$1" "$2" "$3" | while read -r step; do
         printf 'step\t%s\t%s\n' "$(sed -n 1p "$step/change")" "$(sed -n 2p "$step/change")"
         each_item "$step" _conflict
     done
-    rm -f -- "$seen" "$seen.packages"
+    rm -f -- "$SEEN" "$SEEN".*
 }
 
 # An item conflicts where it is neither what the change left nor what it was before. Of several
@@ -92,10 +99,10 @@ _conflict() { # _conflict KIND NAME PREFIX
             ;;
         told | tree | custom | apparmor | unit) : ;; # made what they were, whatever they are
         *)
-            later=$(grep -F -x -A 1 -- "$1$TAB$2" "$seen" | sed -n 2p)
+            later=$(grep -F -x -A 1 -- "$1$TAB$2" "$SEEN" | sed -n 2p)
             is=${later:-$("state_$1" "$2")}
-            printf '%s\t%s\n%s\n' "$1" "$2" "$(cat "$3.was")" >"$seen.new"
-            cat "$seen" >>"$seen.new" && mv -- "$seen.new" "$seen"
+            printf '%s\t%s\n%s\n' "$1" "$2" "$(cat "$3.was")" >"$SEEN.new"
+            cat "$SEEN" >>"$SEEN.new" && mv -- "$SEEN.new" "$SEEN"
             [ ! -e "$3.now" ] || [ "$is" = "$(cat "$3.now")" ] || [ "$is" = "$(cat "$3.was")" ] ||
                 printf 'conflict\t%s %s\t%s\n' "$1" "$2" "$(_since "$1$TAB$2" "${3%/*}")"
             ;;
@@ -108,11 +115,11 @@ _since() { # _since ITEM STEP: who changed it since
     find "$RUNS" -mindepth 3 -maxdepth 3 -name items | sort -r | while read -r items; do
         other=${items%/*} other=${other%/*} other=${other##*/}
         if [ "$other" \> "$run" ] && [ ! -e "${items%/*}/undone" ] && grep -qFx -- "$1" "$items"; then
-            echo "changed by run $other since; take that back first"
+            printf '%s\n' "changed by run $other since; take that back first"
             break
         fi
         if [ "$other" = "$run" ] && [ "${items%/*}" \> "$2" ] && [ ! -e "${items%/*}/undone" ] && grep -qFx -- "$1" "$items"; then
-            echo "changed by a later change of the same run: $(sed -n 2p "${items%/*}/change")"
+            printf '%s\n' "changed by a later change of the same run: $(sed -n 2p "${items%/*}/change")"
             break
         fi
     done | grep . || echo "changed since, not by nodeproof"
@@ -122,67 +129,65 @@ _since() { # _since ITEM STEP: who changed it since
 # of BY, so that it can be taken back, too. Prints `armed`, `undone<TAB>layer<TAB>name` and
 # `left<TAB>layer<TAB>name`, after what there is to say of a step: `kept`, `failed`; at the end `differs`.
 revert() {
-    local code=0 guard=0 step redo
+    local code=0 guard=0 step
     is_run "$1" || die "there is no run $1"
-    owned "$2" || die "run $2 does not have the lock" $BUSY
-    REVERTING=$2 LATER=$RUN_DIR/later
-    : >"$LATER"
+    [ "$1" != "$2" ] || die "a run cannot take itself back"
+    at_work
+    accepting "$2"
+    REVERTING=$2 LATER=$RUNS/$1/later
     for step in $(chosen "$1" "$3" "$4"); do
         case $(sed -n 3p "$step/change") in 0) ;; *) guard=$5 ;; esac
     done
     [ "$guard" = 0 ] || { arm "$2" "$guard" && echo armed; } || die "the guard cannot be armed; nothing was changed"
     for step in $(chosen "$1" "$3" "$4"); do
-        redo=$RUNS/$2/$(printf %04d $(($(find "$RUNS/$2" -mindepth 1 -maxdepth 1 -name '[0-9]*' | wc -l) + 1)))
-        mkdir -- "$RUNS/$2/.new" && tac -- "$step/items" >"$RUNS/$2/.new/items" || return 1
-        printf '%s\n%s\n%s\n' "$(sed -n 1p "$step/change")" "Take back: $(sed -n 2p "$step/change")" "$guard" >"$RUNS/$2/.new/change"
-        printf '%s\n' "$1/${step##*/}" >"$RUNS/$2/.new/of"
-        each_item "$RUNS/$2/.new" _save || { rm -rf -- "$RUNS/$2/.new"; die "the journal cannot be written"; }
-        stored "$RUNS/$2/.new" && mv -T -- "$RUNS/$2/.new" "$redo" && sync -- "$RUNS/$2" || return 1
-        _undo_guarded "$1" "$step" "$redo" "$2" "$guard" || code=1
+        accepting "$2" # the guard does not wait for ever
+        _take_back "$1" "$2" "$step" "$guard" || code=1
     done
     tell_later || code=1
     [ "$guard" = 0 ] || again "$2" "$guard"
-    prove "$2" || code=1
+    prove "$1" "$2" || code=1
+    at_rest
     return $code
 }
 
-_undo_guarded() { # _undo_guarded RUN STEP REDO BY GUARD: one step, while the guard waits
-    local code=0 slow=''
-    grep -q "^packages$TAB" "$2/items" && [ "$5" != 0 ] && slow=yes
-    [ -z "$slow" ] || again "$4" $(($5 + PACKAGES_S))
-    exec 8>"$LOCK.step" && flock 8
-    [ "$5" = 0 ] || [ -e "$ARMED" ] || die "this was itself taken back: its time was up" $CLOSED
-    KEEPING=$3
-    undo "$1" "$2" || code=1
+_take_back() { # _take_back RUN BY STEP GUARD
+    local code=0 redo layer name slow=''
+    layer=$(sed -n 1p "$3/change") name=$(sed -n 2p "$3/change")
+    # Last first, so that they are restored in the order in which they were made.
+    redo=$({ tac "$3/items" && echo .; } | keep "$2" "$layer" "Take back: $name" "$4") ||
+        die "the state before it cannot be kept; $name was not taken back"
+    printf '%s\n' "$1/${3##*/}" | put "$redo/of" || return 1
+    [ "$4" = 0 ] || ! grep -q "^packages$TAB" "$3/items" || slow=yes
+    [ -z "$slow" ] || again "$2" $(($4 + PACKAGES_S))
+    KEEPING=$redo
+    undo "$1" "$3" || code=1
     KEEPING=''
-    each_item "$3" _after
-    echo $code >"$3/code" && stored "$3"
-    exec 8>&-
-    [ -z "$slow" ] || again "$4" "$5"
-    [ $code != 0 ] || note "$1" "undone ${2##*/} by $4"
-    printf '%s\t%s\t%s\n' "$([ $code = 0 ] && echo undone || echo left)" "$(sed -n 1p "$2/change")" "$(sed -n 2p "$2/change")"
+    each_item "$redo" _after
+    echo $code >"$redo/code" && stored "$redo"
+    [ -z "$slow" ] || again "$2" "$4"
+    [ $code != 0 ] || note "$1" "undone ${3##*/} by $2"
+    printf '%s\t%s\t%s\n' "$([ $code = 0 ] && echo undone || echo left)" "$layer" "$name"
     return $code
 }
 
-# prove BY: look again at each item of what BY took back; the first step that touched it says what
+# prove RUN BY: look again at each item that BY took back; the first step that touched it says what
 # it was.
 prove() {
-    local differ=0 redo step
-    seen=$RUN_DIR/proven
-    : >"$seen"
-    for redo in $(find "$RUNS/$1" -mindepth 1 -maxdepth 1 -name '[0-9]*' | sort -r); do
-        step=$RUNS/$(cat "$redo/of")
-        [ -e "$step/undone" ] || continue
+    local differ=0 step
+    SEEN=$RUN_DIR/proven.$$
+    : >"$SEEN"
+    for step in $(_steps "$1"); do
+        [ "$(cat "$step/undone" 2>/dev/null)" = "$2" ] || continue
         each_item "$step" _proven || differ=1
     done
-    rm -f -- "$seen"
+    rm -f -- "$SEEN"
     return $differ
 }
 _proven() {
     local is
     case $1 in told | accounts | packages) return 0 ;; esac # merged with what others did since
-    ! grep -qFx -- "$1$TAB$2" "$seen" || return 0
-    printf '%s\t%s\n' "$1" "$2" >>"$seen"
+    ! grep -qFx -- "$1$TAB$2" "$SEEN" || return 0
+    printf '%s\t%s\n' "$1" "$2" >>"$SEEN"
     is=$("state_$1" "$2")
     case $1:$is in unit:*absent*) return 0 ;; esac
     [ "$is" = "$(cat "$3.was")" ] || { printf 'differs\t%s %s\n' "$1" "$2"; return 1; }
@@ -199,7 +204,7 @@ runs() {
         run=${meta%/meta} run=${run##*/}
         result=$(cat "$RUNS/$run/result" 2>/dev/null) ||
             { [ "$run" = "$at_work" ] && result=running || result=interrupted; }
-        steps=$(find "$RUNS/$run" -mindepth 1 -maxdepth 1 -name '[0-9]*' | wc -l)
+        steps=$(_steps "$run" | wc -l)
         undone=$(find "$RUNS/$run" -mindepth 2 -maxdepth 2 -name undone | wc -l)
         case $result:$undone in
             *:0 | running:* | taken-back:*) ;;

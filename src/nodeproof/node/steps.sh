@@ -8,19 +8,21 @@ KEEP_KB=${NODEPROOF_KEEP_KB:-$(limit keep_kb 262144)}
 # lines, comes on standard input. Prints one line for each thing that was settled.
 begin() {
     local other
+    named "$1" || die "$1 is not the name of a run" 2
+    [ ! -e "$RUNS/$1/result" ] || die "run $1 was ended ($(cat "$RUNS/$1/result"))" $CLOSED
     mkdir -p -- "$RUNS" "$RUN_DIR" && chmod 700 -- "$HOME_DIR" "$RUN_DIR" || exit 1
     if ! own "$1"; then
         other=$(owner)
-        echo "busy${TAB}$other${TAB}$(field "$RUNS/$other/meta" who)${TAB}$(field "$RUNS/$other/meta" began)${TAB}$(owner_alive && echo alive)"
+        printf 'busy\t%s\t%s\t%s\t%s\n' "$other" "$(field "$RUNS/$other/meta" who)" \
+            "$(field "$RUNS/$other/meta" began)" "$(owner_alive && echo alive)"
         exit $BUSY
     fi
     settle "$1"
     printf 'last\t%s\n' "$(newest "$1")"
-    [ -d "$RUNS/$1" ] && return 0 # another layer of the same plain run
-    mkdir -- "$RUNS/$1" && { cat && echo "began=$(now)"; } | put "$RUNS/$1/meta" || exit 1
+    [ ! -e "$RUNS/$1/meta" ] || return 0 # another layer of the same plain run
+    mkdir -p -- "$RUNS/$1" && { cat && echo "began=$(now)"; } | put "$RUNS/$1/meta" || exit 1
     : >"$RUNS/$1/log" && stored "$RUNS/$1/log"
     sync -- "$RUNS"
-    prune "$1"
 }
 
 newest() { # newest RUN: print the newest other run
@@ -31,84 +33,133 @@ settle() { # settle RUN: end all other runs, whose owners are gone
     local gone folder run
     if [ -e "$ARMED" ] && [ "$(cat "$ARMED")" != "$1" ]; then
         gone=$(cat "$ARMED")
-        expire "$gone" its-controller-is-gone && echo "reverted${TAB}$gone"
+        expire "$gone" its-controller-is-gone >/dev/null && printf 'reverted\t%s\n' "$gone"
     fi
     for folder in "$RUNS"/*/; do
         run=${folder%/} run=${run##*/}
         [ -d "$folder" ] && [ "$run" != "$1" ] && [ ! -e "$folder/result" ] || continue
         recover "$run"
         end "$run" interrupted
-        echo "interrupted${TAB}$run"
+        printf 'interrupted\t%s\n' "$run"
     done
 }
 
-recover() { # recover RUN: remove the temporary files of steps that were cut off
+recover() { # recover RUN: of steps that were cut off, remove temporary files and keep what they left
     local step
+    rm -rf -- "$RUNS/$1/.new"
     for step in "$RUNS/$1"/[0-9]*/; do
         [ -d "$step" ] && [ ! -e "$step/code" ] || continue
         note "$1" "cut ${step%/}"
-        each_item "${step%/}" _clean
+        each_item "${step%/}" _cut
     done
 }
-_clean() { [ "$1" != file ] || rm -f -- "$(beside "$2")"; }
+_cut() { # from now on, what others do can be told from what the step did
+    [ "$1" != file ] || _clean "$2"
+    [ "$1" = packages ] || [ -e "$3.now" ] || _after "$@"
+}
+_clean() { # _clean PATH
+    local beside user
+    beside=$(beside "$1") user=$(_whose "$1")
+    [ -e "$beside" ] || [ -L "$beside" ] || return 0
+    if [ -n "$user" ]; then _as "$user" rm -rf -- "$beside"; else rm -rf -- "$beside"; fi
+}
 
 end() { # end RUN RESULT
-    [ -d "$RUNS/$1" ] || die "there is no run $1"
-    [ ! -e "$RUNS/$1/roots" ] || { roots >"$RUNS/$1/roots.now" && kernel >"$RUNS/$1/kernel.now"; }
-    if [ ! -e "$RUNS/$1/result" ]; then # else the guard has ended it
-        note "$1" "end $2"
-        echo "$2" | put "$RUNS/$1/result"
+    is_run "$1" || die "there is no run $1"
+    if [ -e "$RUNS/$1/result" ]; then
+        leave "$1"
+        [ "$(cat "$RUNS/$1/result")" = "$2" ] || die "run $1 was ended before ($(cat "$RUNS/$1/result"))" $CLOSED
+        return 0
     fi
-    if owned "$1"; then rm -f -- "$RUN_DIR".* "$LOCK"; fi
+    [ ! -e "$RUNS/$1/roots" ] || { roots >"$RUNS/$1/roots.now" && kernel >"$RUNS/$1/kernel.now"; }
+    note "$1" "end $2"
+    printf '%s\n' "$2" | put "$RUNS/$1/result" || return 1
+    if owned "$1"; then
+        rm -f -- "$RUN_DIR".*
+        prune "$1"
+        leave "$1"
+    fi
 }
 
 # step RUN GUARD LAYER NAME ITEM... -- COMMAND. GUARD is the number of seconds after which an
 # unconfirmed change is taken back, or 0. The command's exit code is the step's.
 step() {
-    local run=$1 guard=$2 layer=$3 name=$4 number step new code said
+    local run=$1 guard=$2 layer=$3 name=$4 step code
     shift 4
-    is_run "$run" || die "there is no run $run"
-    [ ! -e "$RUNS/$run/result" ] || die "run $run was ended ($(cat "$RUNS/$run/result")); nothing is changed any more" $CLOSED
-    owned "$run" || die "run $run does not have the lock; another run does: $(field "$LOCK" run)" $BUSY
-    number=$(printf %04d $(($(find "$RUNS/$run" -mindepth 1 -maxdepth 1 -name '[0-9]*' | wc -l) + 1)))
-    step=$RUNS/$run/$number
-    new=$RUNS/$run/.new
-    rm -rf -- "$new"
-    mkdir -- "$new" || die "the journal cannot be written; nothing was changed"
-    printf '%s\n%s\n%s\n' "$layer" "$name" "$guard" >"$new/change"
-    : >"$new/items"
-    while [ "$1" != -- ]; do
-        printf '%s\n' "$1" >>"$new/items"
-        shift
-    done
+    at_work
+    accepting "$run"
+    step=$(_items "$@" | keep "$run" "$layer" "$name" "$guard") ||
+        die "the state before it cannot be kept; nothing was changed"
+    while [ "$1" != -- ]; do shift; done
     shift
-    each_item "$new" _save || { rm -rf -- "$new"; die "the journal cannot be written; nothing was changed"; }
-    # The step counts from the moment that its folder has its name.
-    if ! { stored "$new" && mv -T -- "$new" "$step" && sync -- "$RUNS/$run"; }; then
-        rm -rf -- "$new"
-        die "the journal cannot be written; nothing was changed"
+    if [ "$guard" -gt 0 ] && [ ! -e "$ARMED" ] && ! arm "$run" "$guard"; then
+        mv -T -- "$step" "$RUNS/$run/.new" && rm -rf -- "$RUNS/$run/.new"
+        die "the guard cannot be armed; nothing was changed"
     fi
-    if [ "$guard" -gt 0 ] && [ ! -e "$ARMED" ]; then arm "$run" "$guard" || die "the guard cannot be armed; nothing was changed"; fi
-    exec 8>"$LOCK.step" && flock 8
     (umask 022 && exec sh -c "$1") </dev/null
     code=$?
-    exec 8>&-
-    if [ $code = 0 ] && [ "$guard" -gt 0 ] && ! said=$(each_item "$step" _accepted 2>&1); then
-        printf '%s\n' "$said" "the change was taken back" >&2
-        code=1
-        undo "$run" "$step" >/dev/null
-    else
-        each_item "$step" _after
-    fi
-    echo $code >"$step/code" && stored "$step"
+    _kept_or_not "$run" "$step" "$guard" $code || code=$?
+    printf '%s\n' $code >"$step/code" && stored "$step"
+    at_rest
     exit $code
 }
 
+# _kept_or_not RUN STEP GUARD CODE: look at what a change left; fails where it was taken back.
+_kept_or_not() {
+    local said code=1
+    if [ "$3" -gt 0 ] && [ -e "$RUNS/$1/result" ]; then
+        said="journal: run $1 was ended meanwhile ($(cat "$RUNS/$1/result"))" code=$CLOSED
+    elif [ "$4" != 0 ] || [ "$3" = 0 ] || said=$(each_item "$2" _accepted 2>&1); then
+        each_item "$2" _after
+        return 0
+    fi
+    REVERTING=$1
+    if undo "$1" "$2" >/dev/null; then
+        printf '%s\n' "$said" "the change was taken back" >&2
+    else
+        printf '%s\n' "$said" "the change could not be taken back" >&2
+    fi
+    return $code
+}
+
+accepting() { # accepting RUN: refuse what is not done for the run that is at work
+    is_run "$1" || die "there is no run $1"
+    [ ! -e "$RUNS/$1/result" ] || die "run $1 was ended ($(cat "$RUNS/$1/result")); nothing is changed any more" $CLOSED
+    owned "$1" || die "run $1 does not have the lock; another run does: $(field "$LOCK" run)" $BUSY
+}
+
+_items() { # _items ITEM... -- COMMAND: print the items, one a line
+    while [ "$1" != -- ]; do
+        case $1 in *"$NL"*) printf '%s\n' "journal: $1 is not one item" >&2; return 0 ;; esac
+        printf '%s\n' "$1"
+        shift
+    done
+    echo .
+}
+
+# keep RUN LAYER NAME GUARD: keep the state of the items on standard input, which end with a dot;
+# print the step's folder. The step counts from the moment that its folder has its name.
+keep() {
+    local new=$RUNS/$1/.new step
+    step=$RUNS/$1/$(printf %04d $(($(_steps "$1" | wc -l) + 1)))
+    rm -rf -- "$new"
+    if mkdir -- "$new" && printf '%s\n' "$2" "$3" "$4" | tr '\t' ' ' >"$new/change" && cat >"$new/items" &&
+        [ "$(wc -l <"$new/change")" = 3 ] && [ "$(tail -n 1 "$new/items")" = . ] && sed -i '$d' "$new/items" &&
+        each_item "$new" _save && stored "$new" && mv -T -- "$new" "$step" && sync -- "$RUNS/$1"; then
+        printf '%s\n' "$step"
+    else
+        rm -rf -- "$new"
+        return 1
+    fi
+}
+
+_steps() { find "$RUNS/$1" -mindepth 1 -maxdepth 1 -name '[0-9]*' ! -name '*.new' | sort; } # of a run
+
 each_item() { # each_item STEP FUNCTION: call FUNCTION KIND NAME PREFIX for each item; fails if one does
-    local n=0 failed=0 kind item
-    while IFS="$TAB" read -r kind item; do
+    local n=0 failed=0 line
+    while IFS= read -r line; do
         n=$((n + 1))
-        "$2" "$kind" "$item" "$1/$n" || failed=1
+        "$2" "${line%%"$TAB"*}" "${line#*"$TAB"}" "$1/$n" </dev/null || failed=1
     done <"$1/items"
     return $failed
 }
@@ -145,13 +196,14 @@ _pam_modules() { # every module that a PAM file names exists; one that is missin
     done
 }
 
-# prune RUN: forget the oldest runs beyond the limits; never this one, nor the one that it takes
+# prune RUN: forget the oldest runs beyond the limits; never this one, nor the one that it took
 # back, nor what revert set aside.
 prune() {
     local old reverts
     reverts=$(field "$RUNS/$1/meta" reverts)
     find "$RUNS" -mindepth 1 -maxdepth 1 -type d -printf '%f\n' | sort | while read -r old; do
         [ "$old" != "$1" ] && [ "$old" != "$reverts" ] && [ -e "$RUNS/$old/result" ] && [ ! -d "$RUNS/$old/kept" ] || continue
+        ! armed "$old" || continue
         [ "$(find "$RUNS" -mindepth 1 -maxdepth 1 -type d | wc -l)" -gt "$KEEP_RUNS" ] ||
             [ "$(du -sk -- "$RUNS" | cut -f 1)" -gt "$KEEP_KB" ] || break
         rm -rf -- "${RUNS:?}/$old"

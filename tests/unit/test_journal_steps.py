@@ -1,0 +1,434 @@
+"""Steps: what the command sees and says, limits, locks, retention, and runs that died."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.unit.journal_node import AS_ROOT, Node, in_memory, killed, manifest
+
+BUSY, CLOSED = 75, 77
+
+
+@pytest.fixture
+def node() -> Iterator[Node]:
+    with in_memory() as node:
+        yield node
+
+
+@pytest.fixture(params=["dash", "bash"])
+def any_shell(request: pytest.FixtureRequest) -> Iterator[Node]:
+    with in_memory(request.param) as node:
+        yield node
+
+
+def until(told: Callable[[], object]) -> None:
+    end = time.monotonic() + 20
+    while not told():
+        assert time.monotonic() < end, "it never came"
+        time.sleep(0.02)
+
+
+def test_the_command_is_run_as_it_is(any_shell: Node) -> None:
+    node = any_shell
+    node.begin()
+    touched = node.files / "it"
+    done = node.step(
+        "printf 'a\\0b\\377'; printf 'c\\n\\n' >&2; umask; cat | wc -c; pwd\nexit 42", touched
+    )
+    assert done.returncode == 42
+    assert done.stdout == b"a\0b\xff0022\n0\n" + os.getcwdb() + b"\n"
+    assert done.stderr == b"c\n\n"
+    assert (node.runs / "R1/0001/code").read_text() == "42\n"
+
+
+@pytest.mark.parametrize("command", ["", "# nothing", "true\n\n", "exit 3\n", "kill -9 $$", "nope-1"])
+def test_odd_commands(node: Node, command: str) -> None:
+    node.begin()
+    code = subprocess.run(["sh", "-c", command], capture_output=True, check=False).returncode
+    done = node.step(command, node.files / "it")
+    assert done.returncode == (code if code >= 0 else 128 - code)
+    assert node.revert().returncode == 0
+
+
+def test_what_is_not_one_item_is_refused(node: Node) -> None:
+    node.begin()
+    touch = f"touch {node.files}/made"
+    for item in (
+        f"file\t{node.files}/it\nfile\t/etc/passwd",
+        "nope\tname",
+        "file",
+        "custom/../x\ty",
+        "",
+    ):
+        done = node.call("step", "R1", "0", "l", "n", item, "--", touch)
+        assert done.returncode == 1, item
+        assert b"nothing was changed" in done.stderr
+    done = node.call("step", "R1", "0", "l", "two\nlines", f"file\t{node.files}/x", "--", touch)
+    assert done.returncode == 1
+    assert manifest(node.files) == {}
+    assert not list((node.runs / "R1").glob("[0-9.]*"))
+
+
+@pytest.mark.parametrize("run", ["", ".", "..", "../x", "a/b", "-n a", "a b", "R1\n", "$(id)", "*"])
+def test_names_that_are_no_runs(node: Node, run: str) -> None:
+    node.begin("R1")
+    before = manifest(node.folder / "lib")
+    for words in (
+        ["begin", run],
+        ["step", run, "0", "l", "n", f"file\t{node.files}/x", "--", f"touch {node.files}/x"],
+        ["end", run, "ok"],
+        ["examine", run, "", ""],
+        ["revert", run, "R1", "", "", "0"],
+        ["revert", "R1", run, "", "", "0"],
+        ["confirm", run],
+    ):
+        assert node.call(*words).returncode != 0, words
+    assert manifest(node.files) == {}
+    assert manifest(node.folder / "lib") == before
+    assert "run=R1\n" in (node.folder / "run/owner").read_text()
+
+
+def test_a_file_that_is_too_large_is_not_changed(node: Node) -> None:
+    large, small = node.files / "large", node.files / "small"
+    large.write_bytes(os.urandom(70_000))
+    node.begin()
+    items = [f"file\t{small}", f"file\t{large}"]
+    done = node.call(
+        *("step", "R1", "0", "l", "n", *items, "--", f"touch {small}"), NODEPROOF_LARGEST_KB="64"
+    )
+    assert done.returncode == 1
+    assert b"is larger than 64 KiB" in done.stderr
+    assert b"nothing was changed" in done.stderr
+    assert list(node.files.iterdir()) == [large]
+    assert not list((node.runs / "R1").glob("[0-9.]*"))
+    node.made(f"touch {small}", small)
+
+
+@AS_ROOT
+def test_on_a_full_disk_nothing_is_changed_and_all_is_taken_back(tmp_path: Path) -> None:
+    """In a mount namespace of its own, with a disk of 1 MiB for the journal and the files."""
+    script = tmp_path / "script"
+    with in_memory() as node:
+        script.write_text(f"""
+            set -eu
+            mount -t tmpfs -o size=1m,mode=700 tmpfs {node.folder}/disk
+            export NODEPROOF_HOME={node.folder}/disk/lib
+            J="dash {node.program}"; F={node.folder}/disk/it
+            head -c 200000 /dev/urandom >$F; sha256sum $F >{tmp_path}/sum
+            echo who=x | $J begin R1 >/dev/null
+            $J step R1 0 l n "file	$F" -- "head -c 200000 /dev/urandom >$F.2; mv $F.2 $F"
+            $J end R1 ok
+            echo who=x | $J begin R2 >/dev/null
+            head -c 2000000 /dev/zero >{node.folder}/disk/filler 2>/dev/null || :
+            code=0; $J step R2 0 l n "file	$F" -- "touch {tmp_path}/changed" || code=$?
+            echo $code >{tmp_path}/code
+            rm {node.folder}/disk/filler
+            $J revert R1 R2 '' '' 0
+            sha256sum -c --status {tmp_path}/sum && touch {tmp_path}/back
+        """)
+        (node.folder / "disk").mkdir()
+        done = subprocess.run(
+            ["unshare", "-m", "--propagation", "private", "sh", script],
+            env=node.environment(),
+            capture_output=True,
+            check=False,
+        )
+    assert done.returncode == 0, done
+    assert (tmp_path / "code").read_text() == "1\n"
+    assert b"nothing was changed" in done.stderr
+    assert not (tmp_path / "changed").exists()
+    assert (tmp_path / "back").exists()
+
+
+def test_the_state_is_on_the_disk_before_the_step_has_its_name(node: Node) -> None:
+    """Called by names in the order of calls: `sync` of each file, then the folder, then `mv`."""
+    for tool in ("sync", "mv", "sh"):
+        path = node.folder / "stubs" / tool
+        real = shutil.which(tool)
+        path.write_text(f'#!/bin/dash\necho "{tool} $*" >>{node.folder}/order\nexec {real} "$@"\n')
+        path.chmod(0o755)
+    (node.files / "it").write_text("old")
+    node.begin()
+    (node.folder / "order").unlink()
+    node.made(f"echo new >{node.files}/it", node.files / "it")
+    order = (node.folder / "order").read_text().splitlines()
+    run = node.runs / "R1"
+    named = next(i for i, line in enumerate(order) if line.startswith(f"mv -T -- {run}/.new"))
+    made = next(i for i, line in enumerate(order) if line.startswith("sh -c echo new"))
+    before = " ".join(order[:named])
+    for name in ("1.file", "1.was", "items", "change"):
+        assert f"{run}/.new/{name}" in before
+    assert order[named - 1].endswith(f"{run}/.new") or f"sync -- {run}/.new " in before
+    assert f"sync -- {run}" in order[named + 1 : made]
+    assert f"{run}/0001/code" in " ".join(order[made:])
+
+
+def test_log_lines_say_what_happened(node: Node) -> None:
+    node.begin()
+    node.made(":", node.files / "it")
+    node.reverted()
+    lines = [line.split(" ", 1) for line in (node.runs / "R1/log").read_text().splitlines()]
+    assert [line[1] for line in lines] == ["end ok", "undone 0001 by R2"]
+    assert all(line[0].endswith("Z") and "T" in line[0] for line in lines)
+
+
+def test_a_daemon_that_a_change_leaves_does_not_hold_the_lock(node: Node) -> None:
+    node.begin()
+    pid = node.folder / "pid"
+    node.made(f"sleep 60 </dev/null >/dev/null 2>&1 & echo $! >{pid}", node.files / "it")
+    try:
+        started = time.monotonic()
+        node.made(":", node.files / "it")
+        assert time.monotonic() - started < 20
+        node.dead()
+        assert ["interrupted", "R1"] in node.begin("R2")
+    finally:
+        os.kill(int(pid.read_text()), signal.SIGTERM)
+
+
+# --- who is at work ---
+
+
+def test_a_second_run_is_refused_while_the_first_is_at_work(node: Node) -> None:
+    node.begin("R1", "who=CORP\\nina@desk\n")
+    done = node.call("begin", "R2", told=b"who=x\n")
+    assert done.returncode == BUSY
+    busy = done.stdout.decode().strip("\n").split("\t")
+    assert busy[:3] == ["busy", "R1", "CORP\\nina@desk"]
+    assert busy[4] == "alive"
+    assert not (node.runs / "R2").exists()
+    assert node.step("false", node.files / "it", run="R2").returncode == 1
+
+
+@pytest.mark.parametrize("gone", ["owner", "restarted", "pid reused", "nothing known"])
+def test_a_run_whose_controller_is_gone_is_settled(node: Node, gone: str) -> None:
+    node.begin()
+    lock = node.folder / "run/owner"
+    text = lock.read_text()
+    keep = {line.partition("=")[0]: line for line in text.splitlines()}
+    if gone == "owner":
+        node.dead()
+    elif gone == "restarted":
+        lock.write_text(text.replace(keep["boot"], "boot=00000000-0000"))
+    elif gone == "pid reused":
+        lock.write_text(text.replace(keep["started"], "started=1"))
+    else:
+        lock.write_text("run=R1\npid=999999999\nstarted=\n" + keep["boot"] + "\n")
+    assert ["interrupted", "R1"] in [row[:2] for row in node.good("status")]
+    rows = node.begin("R2")
+    assert ["interrupted", "R1"] in rows
+    assert ["last", "R1"] in rows
+    assert node.result("R1") == "interrupted"
+    done = node.step("false", node.files / "it", run="R1")
+    assert done.returncode == CLOSED
+
+
+def test_an_orphaned_change_that_still_runs_counts_as_at_work(node: Node) -> None:
+    node.begin()
+    running = node.start(
+        *("step", "R1", "0", "l", "n", f"file\t{node.files}/it", "--"),
+        f"touch {node.files}/it; sleep 30",
+    )
+    until((node.files / "it").exists)
+    os.kill(running.pid, signal.SIGKILL)  # the program alone, not its command
+    running.wait()
+    node.dead()
+    done = node.call("begin", "R2", told=b"")
+    assert done.returncode == BUSY
+    assert done.stdout.decode().rstrip("\n").split("\t")[4] == ""  # not alive
+    killed(running)
+    assert ["interrupted", "R1"] in node.begin("R2")
+
+
+def test_of_many_that_begin_at_once_one_wins(node: Node) -> None:
+    names = [f"R{n}" for n in range(8)]
+    started = [node.start("begin", name) for name in names]
+    codes = {name: (one.communicate(), one.returncode)[1] for name, one in zip(names, started, strict=True)}
+    (winner,) = [name for name, code in codes.items() if code == 0]
+    assert {code for name, code in codes.items() if name != winner} == {BUSY}
+    assert f"run={winner}\n" in (node.folder / "run/owner").read_text()
+    assert [path.name for path in node.runs.iterdir()] == [winner]
+
+
+def test_the_owner_is_the_connection_above_the_program(node: Node) -> None:
+    """On a node the sshd process above; here a program that has its name."""
+    sshd = node.folder / "sshd-session"
+    shutil.copy("/bin/dash", sshd)
+    told = f"NODEPROOF_OWNER= sh {node.program} begin R1 </dev/null; echo $$; :"
+    done = subprocess.run(
+        [sshd, "-c", f"sh -c {shlex.quote(told)}; echo $$; :"],
+        env=node.environment(),
+        capture_output=True,
+        check=True,
+    )
+    sshd_pid = done.stdout.split()[-1].decode()
+    assert f"pid={sshd_pid}\n" in (node.folder / "run/owner").read_text()
+
+
+def test_the_lock_is_given_up_at_the_end_and_only_by_its_run(node: Node) -> None:
+    node.begin()
+    node.good("end", "R1", "ok")
+    assert not (node.folder / "run/owner").exists()
+    assert node.call("begin", "R1").returncode == CLOSED
+    node.begin("R2")
+    assert node.call("end", "R1", "ok").returncode == 0
+    assert node.call("end", "R1", "failed").returncode == CLOSED
+    assert node.result("R1") == "ok"
+    assert "run=R2\n" in (node.folder / "run/owner").read_text()
+
+
+def test_a_run_goes_on_when_it_begins_again(node: Node) -> None:
+    node.begin(about="who=first\n")
+    node.made(":", node.files / "it")
+    node.begin(about="who=second\n")
+    node.made(":", node.files / "it")
+    assert "who=first\n" in (node.runs / "R1/meta").read_text()
+    assert len(list(node.runs.glob("R1/000*"))) == 2
+    assert node.good("runs")[0][5] == "1", "two commands of one change"
+
+
+def test_a_step_of_a_run_without_the_lock_is_refused(node: Node) -> None:
+    node.begin("R1")
+    node.dead()
+    node.begin("R2")
+    (node.runs / "R1/result").unlink()
+    done = node.step(f"touch {node.files}/it", node.files / "it", run="R1")
+    assert done.returncode == BUSY
+    assert manifest(node.files) == {}
+
+
+# --- runs that died ---
+
+
+def test_what_a_cut_off_step_left_is_settled(node: Node) -> None:
+    path = node.files / "it"
+    path.write_text("old")
+    node.begin()
+    running = node.start(
+        *("step", "R1", "0", "l", "n", f"file\t{path}", "--"),
+        f"echo half >{node.files}/.it.nodeproof; echo new >{path}; touch {node.files}/now; sleep 30",
+    )
+    until((node.files / "now").exists)
+    killed(running)
+    node.dead()
+    assert ["interrupted", "R1"] in node.begin("R2")
+    node.good("end", "R2", "ok")
+    assert not (node.files / ".it.nodeproof").exists()
+    assert "cut " in (node.runs / "R1/log").read_text()
+    assert node.conflicts() == []
+    path.write_text("mine")
+    assert node.conflicts() == [(f"file {path}", "changed since, not by nodeproof")]
+    rows = node.reverted("R1", "R3")
+    assert path.read_text() == "old"
+    (kept,) = [row[2] for row in rows if row[0] == "kept"]
+    assert Path(kept).read_text() == "mine"
+
+
+def test_a_step_killed_before_it_had_its_name_never_was(node: Node) -> None:
+    node.begin()
+    (node.runs / "R1/.new").mkdir()
+    (node.runs / "R1/.new/items").write_text("file\t/etc/passwd\n")
+    node.made(":", node.files / "it")
+    assert sorted(path.name for path in (node.runs / "R1").glob("[0-9.]*")) == ["0001"]
+
+
+def test_a_run_killed_while_it_began_is_settled(node: Node) -> None:
+    (node.runs / "R0").mkdir(parents=True)
+    assert ["interrupted", "R0"] in node.begin("R1")
+    assert node.result("R0") == "interrupted"
+
+
+def test_told_daemons_are_not_forgotten_by_a_crash(node: Node) -> None:
+    path = node.files / "it"
+    path.write_text("old")
+    node.begin()
+    node.made(f"echo new >{path}", path)
+    node.made(":", "told\tssh.service")
+    node.good("end", "R1", "ok")
+    slow = node.folder / "stubs/systemctl"
+    usual = slow.read_text()
+    slow.write_text(f"#!/bin/sh\ntouch {node.folder}/telling; sleep 60\n")
+    node.begin("R2")
+    running = node.start("revert", "R1", "R2", "", "", "0")
+    until((node.folder / "telling").exists)
+    killed(running)
+    slow.write_text(usual)
+    node.dead()
+    node.reverted("R1", "R3")
+    assert path.read_text() == "old"
+    assert "systemctl reload-or-restart -- ssh.service" in node.calls
+    assert node.listed() == "reverted"
+
+
+def test_daemons_are_told_once_and_in_their_order(node: Node) -> None:
+    node.begin()
+    for name in ("a.service", "b.service", "a.service"):
+        node.made(":", f"told\t{name}")
+    node.reverted()
+    told = [call.split()[-1] for call in node.calls if "reload" in call]
+    assert told == ["a.service", "b.service"]
+
+
+# --- retention ---
+
+
+def test_the_oldest_runs_are_forgotten_but_not_those_that_are_needed(node: Node) -> None:
+    node.limits["NODEPROOF_KEEP_RUNS"] = "4"
+    for n in range(9):
+        node.begin(f"R{n}")
+        if n == 3:
+            (node.runs / "R1/kept").mkdir()
+            (node.runs / "R2/result").unlink()  # another one that is open
+            assert ["interrupted", "R2"] in node.begin(f"R{n}")
+            (node.runs / "R2/result").unlink()
+        node.good("end", f"R{n}", "ok")
+    left = sorted(path.name for path in node.runs.iterdir())
+    assert left == ["R1", "R6", "R7", "R8"]
+
+
+def test_too_many_blobs_are_forgotten_but_never_the_own_run(node: Node) -> None:
+    path = node.files / "it"
+    path.write_bytes(os.urandom(50_000))
+    node.limits["NODEPROOF_KEEP_KB"] = "60"
+    for run in ("R1", "R2"):
+        node.begin(run)
+        node.made(":", path, run=run)
+        node.good("end", run, "ok")
+        assert (node.runs / run).exists()
+    assert not (node.runs / "R1").exists()
+
+
+def test_a_run_is_not_forgotten_by_the_one_that_takes_it_back(node: Node) -> None:
+    path = node.files / "it"
+    node.limits["NODEPROOF_KEEP_RUNS"] = "3"
+    for run in ("R1", "R2", "R3"):
+        node.begin(run)
+        node.made(f"echo >{node.files}/{run}", node.files / run, run=run)
+        node.good("end", run, "ok")
+    node.reverted("R1", "R4")
+    assert sorted(p.name for p in node.files.iterdir()) == ["R2", "R3"]
+    assert not path.exists()
+
+
+def test_taking_back_a_run_that_is_not_there_fails(node: Node) -> None:
+    node.begin()
+    assert node.call("revert", "R0", "R1", "", "", "0").returncode == 1
+
+
+def test_custom_states_are_undone_by_their_command(any_shell: Node) -> None:
+    node = any_shell
+    path = node.files / "it"
+    item = f"custom\tlabel\tcat {path}\trm -f {path};\ttouch {path}.undone"
+    node.begin()
+    node.made(f"echo set >{path}", item)
+    node.reverted()
+    assert [one.name for one in node.files.iterdir()] == ["it.undone"]
