@@ -8,7 +8,8 @@ import signal
 import stat
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,11 +24,17 @@ THOROUGH = "NODEPROOF_THOROUGH" in os.environ
 MEMORY = Path("/dev/shm")
 """Where writing durably costs nothing."""
 
-AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: what is tested is root's rights")
+AS_ROOT = pytest.mark.skipif(
+    os.geteuid() != 0, reason="needs root: what is tested is root's rights"
+)
 
-PASSWD = "root:x:0:0:root:/root:/bin/bash\ndaemon:x:1:1::/:/bin/false\nada:x:900:900::/home/ada:/bin/sh\n"
+USERS = (
+    "root:x:0:0:root:/root:/bin/bash\n"
+    "daemon:x:1:1::/:/bin/false\n"
+    "ada:x:900:900::/home/ada:/bin/sh\n"
+)
 ACCOUNTS = {
-    "passwd": PASSWD,
+    "passwd": USERS,
     "shadow": "root:*:1::::::\ndaemon:*:1::::::\nada:!:1::::::\n",
     "group": "root:x:0:\ndaemon:x:1:\nada:x:900:\nsudo:x:27:ada\n",
     "gshadow": "root:*::\ndaemon:*::\nada:!::\nsudo:*::ada\n",
@@ -98,9 +105,7 @@ class Node:
             **more,
         }
 
-    def start(
-        self, *words: str, **more: str
-    ) -> subprocess.Popen[bytes]:
+    def start(self, *words: str, **more: str) -> subprocess.Popen[bytes]:
         """Start the program in a group of processes of its own."""
         return subprocess.Popen(
             [self.shell, self.program, *words],
@@ -131,7 +136,9 @@ class Node:
         assert done.returncode == 0, (words, done)
         return [line.split("\t") for line in done.stdout.decode(errors="replace").splitlines()]
 
-    def begin(self, run: str = "R1", about: str = "who=ops@desk\nlayers=system\n") -> list[list[str]]:
+    def begin(
+        self, run: str = "R1", about: str = "who=ops@desk\nlayers=system\n"
+    ) -> list[list[str]]:
         return self.good("begin", run, told=about.encode())
 
     def step(
@@ -254,3 +261,31 @@ def copy_of(node: Node, name: str, to: Mapping[str, str]) -> None:
     shutil.copy2(path, path.with_name(name + ".other"))
     path.with_name(name + ".other").write_text(text)
     path.with_name(name + ".other").rename(path)
+
+
+def until(told: Callable[[], object]) -> None:
+    end = time.monotonic() + 20
+    while not told():
+        assert time.monotonic() < end, "it never came"
+        time.sleep(0.02)
+
+
+TOOLS = ("mv", "rm", "sync", "cp", "cat", "sed", "find", "sort", "tar", "flock", "rmdir", "mkdir")
+
+
+def end_after(node: Node, calls: int) -> None:
+    """Let the program be killed at the n-th tool that it calls; at none with 0."""
+    for tool in TOOLS:
+        path = node.folder / "stubs" / tool
+        path.unlink(missing_ok=True)
+        if calls:
+            path.write_text(
+                "#!/bin/dash\n"
+                f"cd {node.folder}; echo >>count\n"
+                "n=0; while read -r _; do n=$((n + 1)); done <count\n"
+                'cd "$OLDPWD"\n'
+                f"[ $n -lt {calls} ] || kill -9 0\n"
+                f'exec {shutil.which(tool)} "$@"\n'
+            )
+            path.chmod(0o755)
+    (node.folder / "count").unlink(missing_ok=True)

@@ -15,7 +15,9 @@ FOLDER = Path(str(files("nodeproof") / "node"))
 PARTS = sorted(FOLDER.glob("*.sh"))
 FUNCTION = re.compile(r"^(\w+)\(\) \{(.*)$")
 # What is assigned: at the start of a command, by `read`, or by a loop.
-START = re.compile(r"(?:^|[;&|({!]|\b(?:do|then|else|export))\s*((?:[a-z_]\w*=[^\s;]*(?:\s+|;|$))+)", re.M)
+START = re.compile(
+    r"(?:^|[;&|({!]|\b(?:do|then|else|export))\s*((?:[a-z_]\w*=[^\s;]*(?:\s+|;|$))+)", re.M
+)
 READ = re.compile(r"\bread -r ([a-z_][a-z_ ]*)")
 LOOP = re.compile(r"\bfor ([a-z]\w*) in\b")
 CEILING = {"module": 300, "function": 30}

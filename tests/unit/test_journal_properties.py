@@ -11,12 +11,9 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
 from hypothesis import HealthCheck, Phase, given, note, settings
 from hypothesis import strategies as st
-
-from tests.unit.journal_node import AS_ROOT, THOROUGH, Node, acl, copy_of, in_memory, manifest
-from tests.unit.test_journal_guard import end_after
+from journal_node import AS_ROOT, THOROUGH, Node, acl, copy_of, end_after, in_memory, manifest
 
 pytestmark = AS_ROOT
 
@@ -70,16 +67,16 @@ number = st.integers(10, 77).filter(lambda n: n % 10 < 8).map(str)
 one_change = st.tuples(st.sampled_from(PATHS), st.tuples(st.sampled_from(sorted(FORMS)), number))
 steps = st.builds(
     lambda changes, accounts, cuts, backwards: Step(
-        becomes=tuple(
-            (path, FORMS[form].format("{0}", digit)) for path, (form, digit) in changes
-        ),
+        becomes=tuple((path, FORMS[form].format("{0}", digit)) for path, (form, digit) in changes),
         accounts=tuple(accounts),
         cut=cuts[0],
         cut_command=cuts[1],
         backwards=backwards,
     ),
     st.lists(one_change, min_size=1, max_size=4),
-    st.lists(st.builds(str.format, st.sampled_from(ACCOUNT_FORMS), st.sampled_from("123")), max_size=2),
+    st.lists(
+        st.builds(str.format, st.sampled_from(ACCOUNT_FORMS), st.sampled_from("123")), max_size=2
+    ),
     st.sampled_from([(0, 0)] * 6)
     | st.tuples(st.integers(1, 90), st.just(0))
     | st.tuples(st.just(0), st.integers(1, 4)),
@@ -260,7 +257,9 @@ def test_what_others_did_since_is_named_and_not_lost(
             if edited.get(path) != before.get(path) and path != "-":
                 expected.add(path)
         told = {row[0].removeprefix("file ") for row in node.conflicts(names[-1])}
-        allowed = {path for path in expected if edited.get(path) is None or path not in map(str, mine)}
+        allowed = {
+            path for path in expected if edited.get(path) is None or path not in map(str, mine)
+        }
         note(f"told {told}, expected {expected}")
         assert told <= expected
         assert expected - told <= allowed  # a mode, or being gone, may be what it was before

@@ -8,12 +8,11 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-from tests.unit.journal_node import AS_ROOT, Node, in_memory, killed, manifest
+from journal_node import AS_ROOT, Node, in_memory, killed, manifest, until
 
 BUSY, CLOSED = 75, 77
 
@@ -30,13 +29,6 @@ def any_shell(request: pytest.FixtureRequest) -> Iterator[Node]:
         yield node
 
 
-def until(told: Callable[[], object]) -> None:
-    end = time.monotonic() + 20
-    while not told():
-        assert time.monotonic() < end, "it never came"
-        time.sleep(0.02)
-
-
 def test_the_command_is_run_as_it_is(any_shell: Node) -> None:
     node = any_shell
     node.begin()
@@ -50,7 +42,9 @@ def test_the_command_is_run_as_it_is(any_shell: Node) -> None:
     assert (node.runs / "R1/0001/code").read_text() == "42\n"
 
 
-@pytest.mark.parametrize("command", ["", "# nothing", "true\n\n", "exit 3\n", "kill -9 $$", "nope-1"])
+@pytest.mark.parametrize(
+    "command", ["", "# nothing", "true\n\n", "exit 3\n", "kill -9 $$", "nope-1"]
+)
 def test_odd_commands(node: Node, command: str) -> None:
     node.begin()
     code = subprocess.run(["sh", "-c", command], capture_output=True, check=False).returncode
@@ -252,7 +246,10 @@ def test_an_orphaned_change_that_still_runs_counts_as_at_work(node: Node) -> Non
 def test_of_many_that_begin_at_once_one_wins(node: Node) -> None:
     names = [f"R{n}" for n in range(8)]
     started = [node.start("begin", name) for name in names]
-    codes = {name: (one.communicate(), one.returncode)[1] for name, one in zip(names, started, strict=True)}
+    codes = {
+        name: (one.communicate(), one.returncode)[1]
+        for name, one in zip(names, started, strict=True)
+    }
     (winner,) = [name for name, code in codes.items() if code == 0]
     assert {code for name, code in codes.items() if name != winner} == {BUSY}
     assert f"run={winner}\n" in (node.folder / "run/owner").read_text()
@@ -314,7 +311,7 @@ def test_what_a_cut_off_step_left_is_settled(node: Node) -> None:
     node.begin()
     running = node.start(
         *("step", "R1", "0", "l", "n", f"file\t{path}", "--"),
-        f"echo half >{node.files}/.it.nodeproof; echo new >{path}; touch {node.files}/now; sleep 30",
+        f"cd {node.files}; echo half >.it.nodeproof; echo new >it; touch now; sleep 30",
     )
     until((node.files / "now").exists)
     killed(running)

@@ -3,15 +3,17 @@
 # state takes it up; then everything is looked at again.
 
 undo() { # undo RUN STEP: restore the items of one step, last first
-    local left again n
-    left=$(seq "$(wc -l <"$2/items")" -1 1)
-    again=''
-    for n in $left; do _undo_item "$2" "$n" 2>/dev/null || again="$again $n"; done
-    left=$again again=''
-    # Once more: what was in the way of one item may have been another.
-    for n in $left; do _undo_item "$2" "$n" || again="$again $n"; done
-    for n in $again; do printf 'failed\t%s\n' "$(sed -n "${n}p" "$2/items" | tr '\t' ' ')"; done
-    [ -n "$again" ] || printf '%s\n' "$REVERTING" | put "$2/undone"
+    local again='' failed='' n
+    for n in $(seq "$(wc -l <"$2/items")" -1 1); do
+        case $(sed -n "${n}p" "$2/items") in
+            file"$TAB"*) _undo_item "$2" "$n" 2>/dev/null || again="$again $n" ;;
+            *) _undo_item "$2" "$n" || failed="$failed $n" ;;
+        esac
+    done
+    # Once more: what was in the way of one file may have been another.
+    for n in $again; do _undo_item "$2" "$n" || failed="$failed $n"; done
+    for n in $failed; do printf 'failed\t%s\n' "$(sed -n "${n}p" "$2/items" | tr '\t' ' ')"; done
+    [ -z "$failed" ] && printf '%s\n' "$REVERTING" | put "$2/undone"
 }
 
 _undo_item() { # _undo_item STEP NUMBER
