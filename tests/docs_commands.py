@@ -36,7 +36,11 @@ class Tier(StrEnum):
 
 _TESTS_ITSELF = "it runs the tests; CI runs it on a clean checkout"
 _MACHINE = "it is about the reader's own machine"
+_CONSOLE = "it is for a node's console; tests/nodes/test_revert.py runs it there"
 BY_HAND = {
+    "sudo /var/lib/nodeproof/bin/journal runs": _CONSOLE,
+    "sudo /var/lib/nodeproof/bin/journal back last": _CONSOLE,
+    "sudo /var/lib/nodeproof/bin/journal back 20261121T0114 ssh": _CONSOLE,
     "make demo": "it makes a machine of its own; run on a clean checkout before a release",
     "make test": _TESTS_ITSELF,
     "make lint": _TESTS_ITSELF,

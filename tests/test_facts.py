@@ -16,6 +16,7 @@ HARMLESS_ARGUMENTS = {
     "bootable.Bootable": ("6.1.0-50-cloud-amd64",),
     "files.FileState": ("/etc/hostname",),
     "files.SecretFileState": ("/etc/hostname",),
+    "packages.AptLastWords": ("sed",),
     "systemd.Unit": ("ssh.service",),
     "users.AuthorizedKeys": ("daemon",),
 }

@@ -18,7 +18,7 @@ from nodeproof.operations.journal import Change
 from tests import cases
 
 CASES = cases.found("operations")
-KEYS = {"kwargs", "facts", "commands", "touches", "then", "raises", "noop"}
+KEYS = {"kwargs", "facts", "commands", "touches", "lasting", "then", "raises", "noop"}
 
 
 class Node:
@@ -57,7 +57,7 @@ def evaluated(
     inspect.signature(operation).bind(**kwargs)
     with ctx_host.use(node):
         commands = list(operation(**kwargs))
-    return [shown(command) for command in commands], touched(commands), node
+    return commands, touched(commands), node
 
 
 def shown(command: Any) -> Any:
@@ -73,6 +73,11 @@ def touched(commands: list[Any]) -> list[str]:
     return list(dict.fromkeys(str(item).replace("\t", " ") for item in items))
 
 
+def lasting(commands: list[Any]) -> list[str]:
+    """Return what commands say cannot be taken back."""
+    return [said for one in commands if isinstance(one, Change) for said in one.lasting]
+
+
 @pytest.mark.parametrize("path", CASES, ids=cases.named)
 def test_operation(path: Path) -> None:
     case = cases.read(path)
@@ -83,9 +88,11 @@ def test_operation(path: Path) -> None:
             evaluated(name, kwargs, facts)
         assert str(caught.value) == case["raises"]
         return
-    commands, touches, node = evaluated(name, kwargs, facts)
+    sent, touches, node = evaluated(name, kwargs, facts)
+    commands = [shown(command) for command in sent]
     assert commands == case["commands"]
     assert touches == case.get("touches", [])
+    assert lasting(sent) == case.get("lasting", [])
     # Who reads a verbose run learns why nothing was done.
     assert bool(node.said) is (not commands)
     if "noop" in case:

@@ -1,7 +1,8 @@
 """Mark what does not count when a plan is compared with the node: it moves by itself, or is secret.
 
 A field of a fact is marked where it is declared, ``free_kb: Annotated[int, Uncounted("why")]``;
-a command that only such a field asks for is a `Change` with ``counts=False``.
+a command that only such a field asks for is a `Change` with ``counts=False``. A fact with
+``uncounted = "why"`` does not count as a whole.
 """
 
 from __future__ import annotations

@@ -182,8 +182,13 @@ class Node:
         return [line.split("\t") for line in done.stdout.decode().splitlines()]
 
     def result(self, run: str = "R1") -> str:
+        """Return how a run ended; empty while it is open."""
         path = self.runs / run / "result"
-        return path.read_text().strip() if path.exists() else ""
+        if not path.exists():
+            return ""
+        listed = [row.split("\t") for row in self.call("runs").stdout.decode().splitlines()]
+        ended = path.read_text().strip()
+        return next((row[1] for row in listed if row[0] == run), ended)
 
     def dead(self) -> None:
         """Let the controller of the open run be gone."""

@@ -8,6 +8,7 @@ from nodeproof.engine.result import (
     Check,
     Command,
     Node,
+    NodeRun,
     NodeStatus,
     Result,
     Verdict,
@@ -227,6 +228,57 @@ def verify_failed() -> Result:
     )
 
 
+FIRST, SECOND, THIRD = (f"2026100{n}T091500Z-4f2a9c" for n in (1, 2, 3))
+
+
+def a_run(run: str, came: str = "ok", **more: object) -> NodeRun:
+    values = {
+        "began": f"{run[:4]}-{run[4:6]}-{run[6:8]}T09:15:00Z",
+        "who": "ada@control",
+        "layers": ["system", "ssh"],
+        "changes": 12,
+        "inventory": "inventories/lab.py",
+        "settings": "c0ffee" * 10,
+        **more,
+    }
+    return NodeRun.model_validate({"id": run, "result": came, **values})
+
+
+def listed() -> Result:
+    """Return three runs: the first on all nodes, one on a single one, one that took it back."""
+    first = [a_run(FIRST), a_run(FIRST, "ok, partly reverted"), a_run(FIRST)]
+    nodes = [node(f"gpu-{n}", NodeStatus.OK, runs=[run]) for n, run in enumerate(first, 1)]
+    back = a_run(THIRD, reverts=SECOND, settings="", changes=3)
+    more = [*nodes[2].runs, a_run(SECOND, "reverted", changes=3), back]
+    nodes[2] = nodes[2].model_copy(update={"runs": more})
+    return result(Command.RUNS, *nodes, unreachable("gpu-4"))
+
+
+def taken_back(status: ChangeStatus) -> Result:
+    """Return a revert that would be made or was, with something in the way on one node."""
+    steps = [
+        Change(layer="ssh", name=f"Take back: {name}", status=status) for _, name in STEPS[-3:]
+    ]
+    node_status = {ChangeStatus.PLANNED: NodeStatus.PENDING}.get(status, NodeStatus.CHANGED)
+    nodes = [
+        node("gpu-1", node_status, changes=steps, notes=["/home/ada was not deleted: it is in x"]),
+        Node(
+            name="gpu-2",
+            status=NodeStatus.REFUSED,
+            reason="run x cannot be taken back as it is now:\n/etc/hosts: changed since",
+        ),
+        node("gpu-3", NodeStatus.OK, notes=["it has no run x; it stays as it is"]),
+    ]
+    return result(Command.REVERT, *nodes).model_copy(update={"reverts": FIRST})
+
+
+def lasting() -> Result:
+    """Return a plan of which something cannot be taken back."""
+    sentence = "libc6 2.36-9 would be replaced or removed, and no repository offers that version"
+    step = change(0, ChangeStatus.PLANNED, lasting=[sentence])
+    return result(Command.PLAN, node("gpu-1", NodeStatus.PENDING, changes=[step]))
+
+
 def fleet(command: Command, many: int = 200) -> Result:
     """Return a fleet most of which is well; a few nodes of every other sort."""
     nodes = [_member(command, number) for number in range(1, many + 1)]
@@ -278,7 +330,9 @@ def hostile(command: Command) -> Result:
         commands=[HOSTILE],
         diff=f"+{HOSTILE}\n-{HOSTILE}\n@@{HOSTILE}\n{HOSTILE}",
         foreseen=False,
+        lasting=[HOSTILE],
     )
+    words = ("began", "who", "inventory", "settings", "reverts")
     proofs = [
         Check(
             layer=HOSTILE,
@@ -300,11 +354,13 @@ def hostile(command: Command) -> Result:
             plan_hash=HOSTILE,
             changes=[step, step.model_copy(update={"status": ChangeStatus.PLANNED})],
             checks=proofs,
+            notes=[HOSTILE],
+            runs=[a_run(HOSTILE, HOSTILE, **dict.fromkeys(words, HOSTILE), layers=[HOSTILE])],
         )
         for status in NodeStatus
     ]
     return result(command, *nodes).model_copy(
-        update=dict.fromkeys(("run", "version", "inventory", "started"), HOSTILE)
+        update=dict.fromkeys(("run", "reverts", "version", "inventory", "started"), HOSTILE)
     )
 
 
@@ -320,6 +376,11 @@ def everything() -> dict[str, Result]:
         | fleets
         | hostiles
         | {
+            "listed": listed(),
+            "would_be_taken_back": taken_back(ChangeStatus.PLANNED),
+            "taken_back": taken_back(ChangeStatus.CHANGED),
+            "put_back": taken_back(ChangeStatus.SKIPPED),
+            "lasting": lasting(),
             "empty": result(Command.VERIFY),
             "nothing_proven": result(Command.VERIFY, node("gpu-1", NodeStatus.OK)),
             "interrupted": result(

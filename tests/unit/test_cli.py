@@ -155,6 +155,21 @@ def test_help_is_quick(module: str) -> None:
         (("completion", "tcsh"), "tcsh"),
         (("apply", "@local"), "apply: there is no terminal to ask on"),
         (("lab", "upp"), "upp"),
+        (("revert",), "Missing argument 'RUN'"),
+        (("revert", "last", "@local"), "revert: there is no terminal to ask on"),
+        (("revert", "last", "-y"), "last: no run of this machine"),
+        (("revert", "", "-y"), "RUN: is empty"),
+        (("revert", "last", "@local", "-y", "--layer", "shh"), "did you mean ssh?"),
+        (
+            ("revert", "last", "@local", "-y", "--control", "NP-SHS-01"),
+            "unknown control; nearest is NP-S",
+        ),
+        (("revert", "last", "@local", "-y", "--control", "NP-CON-01"), "no changes of its own"),
+        (
+            ("revert", "last", "@local", "-y", "--layer", "ssh", "--control", "NP-SSH-01"),
+            "give one of them",
+        ),
+        (("runs", "nothere.py"), "nothere.py: no such inventory file"),
     ],
 )
 def test_wrong_use_is_2(arguments: tuple[str, ...], said: str, invoke: Invoke) -> None:
@@ -177,10 +192,13 @@ def test_wrong_settings_are_2_and_no_node_is_touched(tmp_path: Path, invoke: Inv
     assert "no node was touched" in done.stderr
 
 
-@pytest.mark.parametrize("command", ["inspect", "plan", "apply", "verify", "trust"])
+@pytest.mark.parametrize(
+    "command", ["inspect", "plan", "apply", "verify", "trust", "runs", "revert"]
+)
 def test_unreachable_is_3(command: str, unreachable: str) -> None:
-    yes = ["--yes"] if command in ("apply", "trust") else []
-    done = process(command, unreachable, *yes)
+    yes = ["--yes"] if command in ("apply", "trust", "revert") else []
+    run = ["20261121T011451Z-6d051a"] if command == "revert" else []
+    done = process(command, *run, unreachable, *yes)
     assert done.returncode == Exit.UNREACHABLE
     assert "node1" in done.stderr
     assert "refused" in (done.stdout + done.stderr).lower()
@@ -532,6 +550,10 @@ def test_completion_knows_commands_and_options() -> None:
     assert completed("nodeproof ver", 1) == ["verify"]
     assert "--detailed-exitcode" in completed("nodeproof plan --", 2)
     assert set(completed("nodeproof completion ", 2)) == {"bash", "zsh", "fish"}
+    assert completed("nodeproof revert la", 2) == ["last"]
+    assert completed("nodeproof revert last --control NP-CON", 4) == [
+        *("NP-CON-01", "NP-CON-02", "NP-CON-03")
+    ]
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

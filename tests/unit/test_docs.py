@@ -132,3 +132,9 @@ def test_cluster_is_what_its_comments_say() -> None:
     assert layers["gpu001"] == set(LAYER_NAMES)
     modes = [fleet.settings[f"gpu00{n}"].layers["confinement"].mode for n in (4, 5)]  # type: ignore[attr-defined]
     assert modes == ["enforce", "complain"]
+
+
+def test_what_revert_leaves_behind_is_shown() -> None:
+    page = (PAGES / "reference" / "journal.md").read_text(encoding="utf-8")
+    allowed = (ROOT / "tests" / "nodes" / "not_restored.txt").read_text(encoding="utf-8")
+    assert f"```text\n{allowed}```" in page

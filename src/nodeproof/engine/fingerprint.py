@@ -44,7 +44,10 @@ class Read(Protocol):
 
     @property
     def kind(self) -> type[FactBase[Any]]:
-        """Its class; ``called`` and ``things`` there are words for people."""
+        """Its class; ``called`` and ``things`` there are words for people.
+
+        With ``uncounted``, which says why, a plan does not rest on it.
+        """
 
     @property
     def arguments(self) -> Mapping[str, Any]:
@@ -105,6 +108,8 @@ def fingerprint(
     """Return what a node's plan rests on; `settings` are those of the layers that are planned."""
     facts: dict[str, FactPrint] = {}
     for read in reads:
+        if getattr(read.kind, "uncounted", ""):
+            continue
         name, found = _fact(read)
         # The same may have been read twice, by two ways of becoming root.
         facts[name] = _both(facts[name], found) if name in facts else found

@@ -64,7 +64,7 @@ def open_run(session: Session, run: OpenRun, say: Callable[[str], None]) -> tupl
         if _alive(rows) or waited >= ORPHAN_WAIT_S:
             raise RefusedError(
                 f"{session.host.name}: {_busy(rows)} is at work there",
-                hint="wait for it, or end it, then apply again",
+                hint="wait for it, or end it, then try again",
             )
         say(f"waiting for a change that {_busy(rows)} left running")
         pause(5)

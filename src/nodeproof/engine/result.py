@@ -22,6 +22,8 @@ class Command(StrEnum):
     PLAN = "plan"
     APPLY = "apply"
     VERIFY = "verify"
+    RUNS = "runs"
+    REVERT = "revert"
 
 
 class NodeStatus(StrEnum):
@@ -72,6 +74,9 @@ class Change(_Model):
     commands: list[str] = Field(default_factory=list, description="as run, secrets masked")
     diff: str = Field("", description="unified diff of text files")
     foreseen: bool = Field(True, description="whether the plan said the same")
+    lasting: list[str] = Field(
+        default_factory=list, description="what of it cannot be taken back, a sentence each"
+    )
 
 
 class Check(_Model):
@@ -84,6 +89,23 @@ class Check(_Model):
     verdict: Verdict
     reason: str = Field("", description="why it failed or was skipped")
     duration_s: float = Field(0.0, description="seconds")
+
+
+class NodeRun(_Model):
+    """One run, as a node's journal knows it."""
+
+    id: str
+    result: str = Field(
+        description="ok, failed, interrupted, taken-back, running or reverted; "
+        "`, partly reverted` where some of it is no longer in effect"
+    )
+    began: str = Field("", description="ISO 8601, UTC, by the node's clock")
+    who: str = ""
+    layers: list[str] = Field(default_factory=list)
+    changes: int = Field(0, description="how many changes it made on this node")
+    inventory: str = ""
+    settings: str = Field("", description="sha256 of the node's settings")
+    reverts: str = Field("", description="id of the run that this one took back")
 
 
 class Reboot(_Model):
@@ -114,6 +136,7 @@ class Node(_Model):
     plan_hash: str = Field("", description="sha256 over settings, facts and foreseen changes")
     changes: list[Change] = Field(default_factory=list)
     checks: list[Check] = Field(default_factory=list)
+    runs: list[NodeRun] = Field(default_factory=list, description="its journal, oldest first")
     reboot: Reboot | None = Field(None, description="none where nothing asks for one")
     round_trips: int = 0
     duration_s: float = Field(0.0, description="seconds")
@@ -125,6 +148,7 @@ class Result(_Model):
     schema_version: Literal["nodeproof/result/1"] = Field(SCHEMA, alias="schema")
     command: Command
     run: str = Field(description="id of this run: UTC time and random suffix")
+    reverts: str = Field("", description="id of the run that this one takes back")
     version: str = Field(description="nodeproof's version")
     inventory: str
     started: str = Field(description="ISO 8601, UTC")

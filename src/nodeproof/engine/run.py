@@ -69,14 +69,23 @@ class Options:
 
 
 def run(command: Command, fleet: Fleet, options: Options, watcher: Watcher) -> Result:
-    """Run one command on every host of the fleet, in parallel, and return what came of it."""
+    """Inspect, plan or apply every host of the fleet, in parallel, and return what came of it."""
+    steps = {Command.INSPECT: _inspect, Command.PLAN: _plan, Command.APPLY: _apply}
+    return over(command, fleet, options, watcher, steps[command])
+
+
+def over(
+    command: Command,
+    fleet: Fleet,
+    options: Options,
+    watcher: Watcher,
+    step: Callable[[Work], Node],
+) -> Result:
+    """Take a step on every connected host of the fleet, in parallel; return what came of it."""
     started = datetime.now(UTC)
     options.run, options.inventory = run_id(started), fleet.source
     clock = time.monotonic()
-    steps = {Command.INSPECT: _inspect, Command.PLAN: _plan, Command.APPLY: _apply}
-    nodes, interrupted = each(
-        fleet.hosts, lambda host: _one(host, fleet, options, watcher, steps[command])
-    )
+    nodes, interrupted = each(fleet.hosts, lambda host: _one(host, fleet, options, watcher, step))
     reached = {node.name for node in nodes}
     nodes += [
         Node(name=name, status=NodeStatus.FAILED, reason="interrupted")
@@ -164,6 +173,10 @@ class _Work:
         return facts, planned, self.options.planned[self.name]
 
 
+Work = _Work
+"""The same, for other modules' steps."""
+
+
 def _one(
     host: object,
     fleet: Fleet,
@@ -226,7 +239,12 @@ def _plan(work: _Work) -> Node:
 def _forecast(one: Planned) -> Change:
     status = ChangeStatus.PLANNED if one.commands else ChangeStatus.UNCHANGED
     return Change(
-        layer=one.layer, name=one.name, status=status, commands=list(one.commands), diff=one.diff
+        layer=one.layer,
+        name=one.name,
+        status=status,
+        commands=list(one.commands),
+        diff=one.diff,
+        lasting=list(one.lasting),
     )
 
 

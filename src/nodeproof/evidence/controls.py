@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from nodeproof.errors import UsageError
 from nodeproof.settings.problems import nearest
 
 CATALOGUE = Path(__file__).with_name("controls.toml")
@@ -36,8 +38,22 @@ class Control(BaseModel):
     title: _Words
     rationale: _Words
     layer: _Words
+    changes: tuple[_Words, ...]
+    """Shell patterns of the names of its layer's changes that meet it."""
+    no_changes: str = ""
+    """Why there are none."""
     maps: Mapping[str, tuple[_Words, ...]] = {}
     """Key of a standard, to the identifiers there that this control serves."""
+
+    def is_met_by(self, change: str) -> bool:
+        """Tell whether a change of its layer with that name meets it."""
+        return any(fnmatchcase(change, pattern) for pattern in self.changes)
+
+    @model_validator(mode="after")
+    def _changes_or_why_not(self) -> Self:
+        if bool(self.changes) == bool(self.no_changes):
+            raise ValueError(f"{self.id}: give changes, or say in no_changes why there are none")
+        return self
 
 
 class Catalogue(Mapping[str, Control]):
@@ -94,3 +110,24 @@ def parse(text: str) -> Catalogue:
     """Return the catalogue that `text` (TOML) holds; raises pydantic's ValidationError."""
     file = _File.model_validate(tomllib.loads(text))
     return Catalogue(file.controls, file.standards)
+
+
+def chosen(control_id: str) -> Control:
+    """Return the control that a user chose to take back; raises UsageError."""
+    try:
+        control = controls()[control_id]
+    except KeyError as error:
+        raise UsageError(f"--control {error.args[0]}", hint="docs/reference/controls.md") from None
+    if not control.changes:
+        raise UsageError(f"--control {control_id}: has no changes of its own: {control.no_changes}")
+    return control
+
+
+def going_along(control_id: str, changes: Iterable[str]) -> list[str]:
+    """Return the ids of the other controls that these changes, of the control's layer, meet."""
+    names, layer = list(changes), controls()[control_id].layer
+    return [
+        other.id
+        for other in controls().values()
+        if other.id != control_id and other.layer == layer and any(map(other.is_met_by, names))
+    ]

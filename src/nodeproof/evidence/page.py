@@ -8,8 +8,17 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
+from nodeproof.engine.result import NodeStatus
 from nodeproof.evidence.plain import printable
 
+STYLES = {
+    NodeStatus.OK: "green",
+    NodeStatus.CHANGED: "cyan",
+    NodeStatus.PENDING: "yellow",
+    NodeStatus.FAILED: "bold red",
+    NodeStatus.REFUSED: "bold magenta",
+    NodeStatus.UNREACHABLE: "bold red",
+}
 NARROWEST = 20
 """Columns; a narrower terminal gets lines of this width."""
 LONGEST_REASON = 12

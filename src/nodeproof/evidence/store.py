@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,18 @@ def results_dir() -> Path:
 def runs() -> list[str]:
     """Return the ids of all kept runs, oldest first."""
     return sorted(path.stem for path in results_dir().glob("*.json"))
+
+
+def kept(beginning: str, *commands: Command, most: int = 50) -> list[Result]:
+    """Return results of these commands whose ids begin so, the newest first, of the newest few.
+
+    Files that cannot be read are left out.
+    """
+    found = []
+    for run in [run for run in reversed(runs()) if run.startswith(beginning)][:most]:
+        with suppress(UsageError):
+            found.append(read(results_dir() / f"{run}.json"))
+    return [result for result in found if result.command in commands]
 
 
 def save(result: Result) -> Path:

@@ -39,11 +39,18 @@ _CHANGES = {
     ChangeStatus.SKIPPED: "not tried",
     ChangeStatus.UNCHANGED: "right already",
 }
+_TAKEN_BACK = {
+    ChangeStatus.FAILED: "failed",
+    ChangeStatus.PLANNED: "would be taken back",
+    ChangeStatus.CHANGED: "taken back",
+    ChangeStatus.SKIPPED: "put back",
+}
 _CHECKS = {
     Verdict.FAILED: "failed",
     Verdict.SKIPPED: "skipped",
     Verdict.PASSED: "passed",
 }
+_NOTHING = {Command.VERIFY: "no checks", Command.REVERT: "nothing to take back"}
 
 
 def plural(many: int, word: str) -> str:
@@ -76,12 +83,13 @@ def tally(node: Node, command: Command) -> str:
         return machine(node.facts)
     changes = Counter(change.status for change in node.changes)
     checks = Counter(check.verdict for check in node.checks)
-    said = [f"{changes[status]} {word}" for status, word in _CHANGES.items() if changes[status]]
+    words = _TAKEN_BACK if command is Command.REVERT else _CHANGES
+    said = [f"{changes[status]} {word}" for status, word in words.items() if changes[status]]
     proofs = [f"{checks[verdict]} {word}" for verdict, word in _CHECKS.items() if checks[verdict]]
     if proofs:
         said.append("checks: " + ", ".join(proofs))
     if not said and node.status not in TROUBLE:
-        said.append("no checks" if command is Command.VERIFY else "nothing is asked of it")
+        said.append(_NOTHING.get(command, "nothing is asked of it"))
     return ", ".join(said)
 
 
@@ -167,6 +175,10 @@ def _achieved(result: Result) -> str:
     if result.command is Command.INSPECT:
         many = sum(node.status not in TROUBLE for node in result.nodes)
         return f"{plural(many, 'node')} inspected" if many else ""
+    if result.command is Command.RUNS:
+        return _listed(result)
+    if result.command is Command.REVERT:
+        return _taken_back(result)
     status, words = {
         Command.PLAN: (ChangeStatus.PLANNED, "pending"),
         Command.APPLY: (ChangeStatus.CHANGED, "made"),
@@ -181,6 +193,24 @@ def _achieved(result: Result) -> str:
     if len(result.nodes) == 1:
         where = one_line(result.nodes[0].name)
     return f"{plural(changes, 'change')} {words} on {where}"
+
+
+def _listed(result: Result) -> str:
+    runs = {run.id for node in result.nodes for run in node.runs}
+    many = sum(node.status not in TROUBLE for node in result.nodes)
+    return f"{plural(len(runs), 'run')} on {plural(many, 'node')}" if many else ""
+
+
+def _taken_back(result: Result) -> str:
+    run, nodes = one_line(result.reverts), plural(len(result.nodes), "node")
+    changes = all_changes(result, ChangeStatus.PLANNED, ChangeStatus.CHANGED)
+    if not changes:
+        trouble = worst(result.nodes) in TROUBLE
+        return "" if trouble else f"{nodes}: nothing is left to take back of run {run}"
+    planned = any(change.status is ChangeStatus.PLANNED for change in changes)
+    on = sum(any(change in changes for change in node.changes) for node in result.nodes)
+    words = "to take back" if planned else "taken back"
+    return f"{plural(len(changes), 'change')} of run {run} {words} on {on:,} of {nodes}"
 
 
 def _proven(result: Result) -> str:
@@ -212,6 +242,8 @@ def next_step(result: Result) -> str:
         return "name hosts in the inventory, or widen --limit"
     if nothing_proven(result) and status not in TROUBLE:
         return "nodeproof settings (lists what may be asked of a node, and so be proven)"
+    if result.command in (Command.RUNS, Command.REVERT):
+        return _next_of_runs(result, inventory)
     if result.command is Command.VERIFY:
         if status in TROUBLE or result.interrupted:
             return f"nodeproof plan {inventory} --diff (shows what is not as asked)"
@@ -227,3 +259,18 @@ def next_step(result: Result) -> str:
     if any(left_to_do(node) for node in result.nodes):
         return f"nodeproof apply {inventory} --reboot if-needed (reboots what needs it)"
     return f"nodeproof verify {inventory} (proves that it is so)"
+
+
+def _next_of_runs(result: Result, inventory: str) -> str:
+    if result.command is Command.RUNS:
+        runs = [run.id for node in result.nodes for run in node.runs if run.result == "ok"]
+        if not runs:
+            return f"nodeproof plan {inventory} (shows what would change)"
+        run = shlex.quote(one_line(max(runs)))
+        return f"nodeproof revert {run} {inventory} --dry (shows what taking it back would do)"
+    status, run = worst(result.nodes), shlex.quote(one_line(result.reverts))
+    if status in TROUBLE or result.interrupted:
+        return f"mend what is named above, then nodeproof revert {run} {inventory} (goes on)"
+    if status is NodeStatus.PENDING:
+        return f"nodeproof revert {run} {inventory} (takes it back)"
+    return f"nodeproof runs {inventory} (lists what is in effect)"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 from rich.cells import cell_len
@@ -19,26 +20,17 @@ from nodeproof.engine.result import (
     Result,
     Verdict,
 )
-from nodeproof.evidence import summary
+from nodeproof.evidence import remarks, summary
 from nodeproof.evidence.alike import Shared, alike, in_order
-from nodeproof.evidence.page import Page, padded
+from nodeproof.evidence.history import run_table
+from nodeproof.evidence.page import STYLES, Page, padded
 from nodeproof.evidence.plain import one_line
-from nodeproof.evidence.reboots import sentences
 from nodeproof.evidence.summary import plural
 
 MANY = 20
 """More nodes than this are grouped by what came of them."""
 FEW = 8
 """This many names, and reasons, of a longer list are shown."""
-STYLES = {
-    NodeStatus.OK: "green",
-    NodeStatus.CHANGED: "cyan",
-    NodeStatus.PENDING: "yellow",
-    NodeStatus.FAILED: "bold red",
-    NodeStatus.REFUSED: "bold magenta",
-    NodeStatus.UNREACHABLE: "bold red",
-}
-_CALM = (NodeStatus.OK, NodeStatus.CHANGED, NodeStatus.PENDING)
 _STATUS_CELLS = max(len(status) for status in NodeStatus)
 
 T = TypeVar("T", Change, Check)
@@ -61,11 +53,16 @@ def render_text(
     """
     view = _View(Page(width, color=color), result, verbose, diff)
     _head(view)
-    _nodes(view)
+    if result.command is Command.RUNS:
+        run_table(view.page, result, partial(_names, view))
+    else:
+        _nodes(view)
     _reasons(view)
     _changes(view)
-    _reboots(view)
+    remarks.reboots(view.page, result, partial(_names, view))
+    remarks.lasting(view.page, result, partial(_names, view))
     _checks(view)
+    remarks.notes(view.page, result, partial(_names, view))
     _end(view)
     return view.page.text()
 
@@ -143,7 +140,7 @@ def _changes(view: _View) -> None:
         "bold yellow",
     )
     section("Would change", lambda change: change.status is ChangeStatus.PLANNED)
-    if view.verbose or view.diff:
+    if view.verbose or view.diff or view.result.command is Command.REVERT:
         section("Changed", lambda c: c.foreseen and c.status is ChangeStatus.CHANGED)
     if view.verbose:
         section("Not tried", lambda change: change.status is ChangeStatus.SKIPPED)
@@ -189,23 +186,6 @@ def _change_details(view: _View, change: Change) -> None:
             view.page.beside(Text("      $ ", style="dim"), command, style="dim")
     if view.diff and change.diff:
         view.page.diff(change.diff, indent=6)
-
-
-def _reboots(view: _View) -> None:
-    """Show who was rebooted, and who needs to be, with what is to be known about it."""
-    told = alike(view.result.nodes, lambda n: [(s, s) for s in [_said(view, n)] if s])
-    for shared in told:
-        first, *rest = shared.item
-        view.page.gap()
-        style = STYLES[NodeStatus.PENDING if shared.nodes[0].status in _CALM else NodeStatus.FAILED]
-        view.page.beside(Text(f"{_names(view, shared.nodes)}: ", style="bold"), first, style=style)
-        for sentence in rest:
-            view.page.line(one_line(sentence), indent=2, style="dim")
-
-
-def _said(view: _View, node: Node) -> tuple[str, ...]:
-    planned = view.result.command is Command.PLAN
-    return tuple(sentences(node.reboot, planned=planned)) if node.reboot else ()
 
 
 def _would(name: str) -> str:

@@ -86,13 +86,13 @@ def outcomes(result: Result) -> list[Shared[Node]]:
 
 def _outcome(node: Node, command: Command) -> Hashable:
     changes = tuple(
-        (c.layer, c.name, c.status, c.reason, c.diff, c.foreseen, tuple(c.commands))
+        (c.layer, c.name, c.status, c.reason, c.diff, c.foreseen, *c.commands, *c.lasting)
         for c in node.changes
     )
     checks = tuple((c.layer, c.name, c.verdict, c.reason, tuple(c.controls)) for c in node.checks)
     own = node.name if command is Command.INSPECT else ""
     told = sentences(node.reboot, planned=command is Command.PLAN) if node.reboot else ()
-    return own, node.status, node.reason, node.hint, changes, checks, tuple(told)
+    return own, node.status, node.reason, node.hint, tuple(node.notes), changes, checks, tuple(told)
 
 
 def attention(result: Result) -> list[Item]:
@@ -136,7 +136,7 @@ def _items(
 ) -> list[Item]:
     def keyed(node: Node) -> Iterator[tuple[Hashable, Change | Check]]:
         for what in wanted(node):
-            told = (what.diff, tuple(what.commands)) if isinstance(what, Change) else ()
+            told = (what.diff, *what.commands, *what.lasting) if isinstance(what, Change) else ()
             yield (what.layer, what.name, what.reason, told), what
 
     together: dict[Hashable, list[Shared[Change | Check]]] = {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated
 
-from pyinfra.api import FactBase
+from pyinfra.api import FactBase, QuoteString, StringCommand
 from typing_extensions import override
 
 from nodeproof.uncounted import Uncounted
@@ -74,3 +74,52 @@ class AptPackages(FactBase[PackagesData]):
         """Return each package's version, by what people call it."""
         whole = {f"package {name}": version for name, version in value.installed.items()}
         return whole | {f"half installed package {name}": "" for name in value.broken}
+
+
+_SIMULATE = r"""
+set -f
+names=$1; shift
+for name in $names; do set -- "$@" "?exact-name($name)"; done
+apt-get -s -q --no-install-recommends install -- "$@" 2>/dev/null |
+    sed -n 's/^\(Inst\|Remv\) \([^ ]*\) \[\([^]]*\)\].*/\2 \3/p' |
+    while read -r name version; do
+        apt-cache madison -- "$name" 2>/dev/null | tr -d ' ' |
+            awk -F '|' -v v="$version" '$2 == v { found = 1 } END { exit !found }' ||
+            printf '%s|%s\n' "$name" "$version"
+    done
+"""
+
+
+class AptLastWords(FactBase[dict[str, str]]):
+    """
+    What an installation of packages would replace or remove, and no repository offers any more.
+
+    .. code:: python
+
+        {"libc6": "2.36-9"}
+    """
+
+    called = "what an installation of packages would replace"
+    uncounted = "it is read only while package lists are fresh, and moves with them"
+
+    @override
+    def requires_command(self, names: str) -> str:
+        """Return the program without which nothing is known."""
+        return "apt-get"
+
+    @override
+    def command(self, names: str) -> StringCommand:
+        """Return a script that simulates the installation of these names, separated by blanks."""
+        return StringCommand("sh", "-c", QuoteString(_SIMULATE), "sh", QuoteString(names))
+
+    @staticmethod
+    @override
+    def default() -> dict[str, str]:
+        """Return that nothing would be lost."""
+        return {}
+
+    @override
+    def process(self, output: list[str]) -> dict[str, str]:
+        """Parse ``name|version``."""
+        rows = (line.partition("|") for line in output)
+        return {name: version for name, _, version in rows if version}

@@ -48,6 +48,12 @@ field() { # field FILE KEY: the value of a `key=value` line
     sed -n "s/^$2=//p" "$1" 2>/dev/null | head -n 1
 }
 
+limit() { # limit NAME DEFAULT: what the file of limits says, where it says a number
+    local value=''
+    [ ! -e "$HOME_DIR/limits" ] || value=$(field "$HOME_DIR/limits" "$1")
+    case $value in '' | *[!0-9]*) printf '%s\n' "$2" ;; *) printf '%s\n' "$value" ;; esac
+}
+
 # --- who is at work -------------------------------------------------------------------------
 # A run belongs to the connection that opened it: the sshd process above us, which is the same for
 # all commands of a connection and ends with it. On this machine itself it is the controller.

@@ -4,6 +4,7 @@
 # (systemd keeps the timer) and of the machine (a unit at boot, before the network).
 
 TIMER=nodeproof-guard
+PACKAGES_S=900 # what taking packages back may add to the time
 BOOT_UNIT=$ETC/systemd/system/nodeproof-guard-boot.service
 BOOT_LINK=$ETC/systemd/system/sysinit.target.wants/nodeproof-guard-boot.service
 
@@ -21,11 +22,20 @@ ExecStart=$HOME_DIR/bin/journal expire $1 the-machine-was-restarted
 EOF
     ln -sfn "$BOOT_UNIT" "$BOOT_LINK" && printf '%s\n' "$1" | put "$ARMED" || return 1
     note "$1" "armed $2"
-    systemd-run --quiet --collect --unit="$TIMER" --on-active="$2" --timer-property=AccuracySec=1 \
-        -- "$HOME_DIR/bin/journal" expire "$1" "nobody-confirmed-it-within-$2-seconds" || {
+    _timer "$1" "$2" || {
         disarm
         return 1
     }
+}
+
+_timer() { # _timer RUN SECONDS
+    systemd-run --quiet --collect --unit="$TIMER" --on-active="$2" --timer-property=AccuracySec=1 \
+        -- "$HOME_DIR/bin/journal" expire "$1" "nobody-confirmed-it-within-$2-seconds"
+}
+
+again() { # again RUN SECONDS: the time counts from now; should the timer be lost, the unit at boot stays
+    systemctl stop "$TIMER.timer" 2>/dev/null
+    _timer "$1" "$2"
 }
 
 disarm() {

@@ -7,7 +7,7 @@
 
 # --- file: a file, link, directory or nothing, with owner, mode, ACL, attributes and label --------
 
-LARGEST_KB=${NODEPROOF_LARGEST_KB:-65536} # a larger file is refused: see docs/reference/journal.md
+LARGEST_KB=${NODEPROOF_LARGEST_KB:-$(limit largest_kb 65536)} # a larger file is refused: see docs/reference/journal.md
 
 # A backslash in a name is one.
 _tar() {
@@ -147,7 +147,9 @@ keep_aside() { # keep_aside PATH: take it away without losing it
         rm -rf -- "$1" # nothing but empty directories
         return
     fi
-    aside=$(_aside "$1") && mv -T -- "$1" "$aside" || return 1
+    aside=$(_aside "$1") || return 1
+    [ -z "$KEEPING" ] || { printf '%s\t%s\n' "$1" "$aside" >>"$KEEPING/kept" && sync -- "$KEEPING/kept"; } || return 1
+    mv -T -- "$1" "$aside" || return 1
     printf 'kept\t%s\t%s\n' "$1" "$aside"
 }
 
@@ -173,6 +175,20 @@ _bring_back() { # _bring_back PATH PREFIX: when taking back is taken back: what 
     local aside=${2%/*/*}/kept$1
     [ -d "$aside" ] && [ ! -L "$aside" ] && [ ! -e "$1" ] && [ ! -L "$1" ] || return 0
     mkdir -p -- "${1%/*}" && mv -T -- "$aside" "$1"
+}
+
+put_back() { # put_back STEP: what was set aside when this step took another one back
+    local path aside
+    [ -e "$1/kept" ] || return 0
+    tac "$1/kept" | while IFS="$TAB" read -r path aside; do
+        [ -e "$aside" ] || [ -L "$aside" ] || continue
+        if [ -e "$path" ] || [ -L "$path" ]; then
+            printf 'kept\t%s\t%s\n' "$path" "$aside" # somebody made it anew
+        else
+            mkdir -p -- "${path%/*}" && mv -T -- "$aside" "$path" || exit 1
+            rmdir -p --ignore-fail-on-non-empty -- "${aside%/*}"
+        fi
+    done
 }
 
 # --- unit: enabled, masked, running ----------------------------------------------------------------
@@ -238,6 +254,8 @@ _sysctl() { printf '/proc/sys/%s' "$(printf %s "$1" | tr ./ /.)"; }
 state_sysctl() { cat "$(_sysctl "$1")" 2>/dev/null || echo absent; }
 save_sysctl() { :; }
 restore_sysctl() {
+    # Where /proc/sys is read-only, in a container, a name can be set all the same.
+    case $1 in kernel.hostname) hostname -- "$(cat "$2.was")"; return ;; esac
     [ ! -e "$(_sysctl "$1")" ] || [ "$(cat "$2.was")" = absent ] || cat "$2.was" >"$(_sysctl "$1")"
 }
 

@@ -52,8 +52,17 @@ _other_version() { # as name=version, where the version that the change brought 
 }
 _present() { _known >"$1.is" && comm -12 - "$1.is"; } # of the names on standard input
 
+lasting_packages() { # print what cannot be brought back
+    local wanted
+    [ -e "$2.now.list" ] || return 0
+    { _gone "$2"; _other_version "$2"; } | while read -r wanted; do
+        _offered "$wanted" || echo "${wanted%%=*}: version ${wanted#*=} is no longer offered by the repositories; it stays as it is"
+    done
+}
+_offered() { apt-cache madison "${1%%=*}" 2>/dev/null | grep -qF " ${1#*=} "; } # _offered NAME=VERSION
+
 conflicts_packages() {
-    local new name wanted path
+    local new name path
     [ -e "$2.now.list" ] || return 0
     new=$(_new "$2" | _present "$2")
     if [ -n "$new" ]; then
@@ -64,10 +73,6 @@ conflicts_packages() {
         sort -u "$SEEN.packages" >"$2.is"
         _only_in "$2.b" "$2.is" | while read -r name; do echo "$name was installed since and needs what this run installed"; done
     fi
-    { _gone "$2"; _other_version "$2"; } | while read -r wanted; do
-        apt-cache madison "${wanted%%=*}" 2>/dev/null | grep -qF " ${wanted#*=} " ||
-            echo "${wanted%%=*}: version ${wanted#*=} is no longer offered by the repositories"
-    done
     _touched "$2" | while read -r path; do
         _same "$path" "$2.etc" || _same "$path" "$2.now.etc" || _is_later_item "$path" "${2%/*}" ||
             ! grep -q "^$path$TAB" "$2.etc" || echo "$path: changed since, not by nodeproof"
@@ -93,7 +98,7 @@ _is_later_item() { # _is_later_item PATH STEP: whether a later change of this ru
 }
 
 restore_packages() {
-    local log=$RUN_DIR/packages.log code=0 new old
+    local log=$RUN_DIR/packages.log code=0 new old name
     export DEBIAN_FRONTEND=noninteractive
     [ -e "$2.now.list" ] || after_packages "$1" "$2" || return 1 # interrupted: take what is there
     : >"$log"
@@ -103,7 +108,7 @@ restore_packages() {
     # shellcheck disable=SC2086 # lists of names
     {
         [ -z "$new" ] || { $_APT remove -- $new >>"$log" 2>&1 && _set_aside "${2%/*/*}" && dpkg --purge -- $new >>"$log" 2>&1; } || code=1
-        old=$(_gone "$2"; _other_version "$2")
+        old=$({ _gone "$2"; _other_version "$2"; } | while read -r name; do ! _offered "$name" || echo "$name"; done)
         [ -z "$old" ] || $_APT --allow-downgrades install -- $old >>"$log" 2>&1 || code=1
     }
     _marked "$2" >>"$log" 2>&1

@@ -4,6 +4,7 @@
 
 undo() { # undo RUN STEP: restore the items of one step, last first
     local again='' failed='' n
+    put_back "$2" || return 1
     for n in $(seq "$(wc -l <"$2/items")" -1 1); do
         case $(sed -n "${n}p" "$2/items") in
             file"$TAB"*) _undo_item "$2" "$n" 2>/dev/null || again="$again $n" ;;
@@ -13,7 +14,7 @@ undo() { # undo RUN STEP: restore the items of one step, last first
     # Once more: what was in the way of one file may have been another.
     for n in $again; do _undo_item "$2" "$n" || failed="$failed $n"; done
     for n in $failed; do printf 'failed\t%s\n' "$(sed -n "${n}p" "$2/items" | tr '\t' ' ')"; done
-    [ -z "$failed" ] && printf '%s\n' "$REVERTING" | put "$2/undone"
+    [ -z "$failed" ] && taken_back "$2"
 }
 
 _undo_item() { # _undo_item STEP NUMBER
@@ -23,6 +24,20 @@ _undo_item() { # _undo_item STEP NUMBER
     # Before it is restored: the later part must not be forgotten if this is interrupted.
     case $kind in told | apparmor) _note_later "$kind" "$item" "$1/$2" ;; esac
     { spare "$kind" "$item" "$1/$2" && "restore_$kind" "$item" "$1/$2"; } </dev/null
+}
+
+# Marks of what is in effect. A step that took another one back has that one's folder in `of`:
+# when it is itself taken back, the other one is in effect again, and so on.
+taken_back() { # taken_back STEP
+    [ -d "$1" ] || return 0 # pruned
+    # First the other's: if this is interrupted, it is done again.
+    [ ! -e "$1/of" ] || in_effect "$RUNS/$(cat "$1/of")" || return 1
+    printf '%s\n' "$REVERTING" | put "$1/undone"
+}
+in_effect() { # in_effect STEP
+    [ -d "$1" ] || return 0
+    rm -f -- "$1/undone" && sync -- "$1" || return 1
+    [ ! -e "$1/of" ] || taken_back "$RUNS/$(cat "$1/of")"
 }
 
 _note_later() { # _note_later KIND NAME PREFIX
@@ -63,10 +78,12 @@ chosen() {
 }
 
 # examine RUN LAYER NAMES: print what would be restored and what stands against it:
-# `step<TAB>layer<TAB>name`, `conflict<TAB>item<TAB>why`. Changes nothing.
-examine() {
+# `step<TAB>layer<TAB>name`, `conflict<TAB>item<TAB>why`, `lasting<TAB>item<TAB>why` for what cannot
+# be brought back. Changes nothing.
+examine() { # examine RUN LAYER NAMES
     local step
-    is_run "$1" || die "there is no run $1"
+    named "$1" || die "there is no run $1"
+    [ -d "$RUNS/$1" ] || { printf 'absent\t%s\n' "$1"; return 0; }
     SEEN=$RUN_DIR/examined.$$
     mkdir -p -- "$RUN_DIR"
     : >"$SEEN" && : >"$SEEN.packages"
@@ -82,7 +99,10 @@ examine() {
 _conflict() { # _conflict KIND NAME PREFIX
     local why later is
     case $1 in
-        accounts | packages) "conflicts_$1" "$2" "$3" | while read -r why; do printf 'conflict\t%s\t%s\n' "$1" "$why"; done ;;
+        accounts | packages)
+            [ "$1" = accounts ] || "lasting_$1" "$2" "$3" | while read -r why; do printf 'lasting\t%s\t%s\n' "$1" "$why"; done
+            "conflicts_$1" "$2" "$3" | while read -r why; do printf 'conflict\t%s\t%s\n' "$1" "$why"; done
+            ;;
         told | tree | custom | apparmor | unit) : ;; # made what they were, whatever they are
         *)
             later=$(grep -F -x -A 1 -- "$1$TAB$2" "$SEEN" | sed -n 2p)
@@ -112,7 +132,8 @@ _since() { # _since ITEM STEP: who changed it since
 }
 
 # revert RUN BY LAYER NAMES GUARD: as the run BY, which has begun. Every step taken back is a step
-# of BY, so that it can be taken back, too.
+# of BY, so that it can be taken back, too. Prints `armed`, `undone<TAB>layer<TAB>name` and
+# `left<TAB>layer<TAB>name`, after what there is to say of a step: `kept`, `failed`; at the end `differs`.
 revert() {
     local code=0 guard=0 step
     is_run "$1" || die "there is no run $1"
@@ -123,31 +144,33 @@ revert() {
     for step in $(chosen "$1" "$3" "$4"); do
         case $(sed -n 3p "$step/change") in 0) ;; *) guard=$5 ;; esac
     done
-    [ "$guard" = 0 ] || arm "$2" "$guard" || die "the guard cannot be armed; nothing was changed"
+    [ "$guard" = 0 ] || { arm "$2" "$guard" && echo armed; } || die "the guard cannot be armed; nothing was changed"
     for step in $(chosen "$1" "$3" "$4"); do
         accepting "$2" # the guard does not wait for ever
         _take_back "$1" "$2" "$step" "$guard" || code=1
     done
     tell_later || code=1
+    [ "$guard" = 0 ] || again "$2" "$guard"
     prove "$1" "$2" || code=1
-    [ $code != 0 ] || [ -n "$(chosen "$1" '' '')" ] || echo reverted | put "$RUNS/$1/result" || code=1
     at_rest
     return $code
 }
 
 _take_back() { # _take_back RUN BY STEP GUARD
-    local code=0 redo layer name
+    local code=0 redo layer name slow='' said=undone
     layer=$(sed -n 1p "$3/change") name=$(sed -n 2p "$3/change")
-    redo=$({ cat "$3/items" && echo .; } | keep "$2" "$layer" "Take back: $name" "$4") ||
+    if [ "$4" != 0 ] && grep -q "^packages$TAB" "$3/items"; then slow=yes; fi
+    [ -z "$slow" ] || again "$2" $(($4 + PACKAGES_S))
+    redo=$({ cat "$3/items" && echo .; } | keep "$2" "$layer" "Take back: $name" "$4" "$1/${3##*/}") ||
         die "the state before it cannot be kept; $name was not taken back"
-    if undo "$1" "$3"; then
-        note "$1" "undone ${3##*/} by $2"
-        printf 'undone\t%s\t%s\n' "$layer" "$name"
-    else
-        code=1
-    fi
+    KEEPING=$redo
+    undo "$1" "$3" || code=1 said=left
+    KEEPING=''
     each_item "$redo" _after
     echo $code >"$redo/code" && stored "$redo"
+    [ -z "$slow" ] || again "$2" "$4"
+    [ $code != 0 ] || note "$1" "undone ${3##*/} by $2"
+    printf '%s\t%s\t%s\n' "$said" "$layer" "$name"
     return $code
 }
 
@@ -174,9 +197,10 @@ _proven() {
     [ "$is" = "$(cat "$3.was")" ] || { printf 'differs\t%s %s\n' "$1" "$2"; return 1; }
 }
 
-# runs: print one line a run: id, result, when, who, layers, changes, inventory, settings.
+# runs: print one line a run: id, result, when, who, layers, changes, inventory, settings, the run
+# that it takes back.
 runs() {
-    local at_work run meta result
+    local at_work run meta result steps undone
     [ -d "$RUNS" ] || return 0
     at_work=$(owner)
     for meta in "$RUNS"/*/meta; do
@@ -184,15 +208,22 @@ runs() {
         run=${meta%/meta} run=${run##*/}
         result=$(cat "$RUNS/$run/result" 2>/dev/null) ||
             { [ "$run" = "$at_work" ] && result=running || result=interrupted; }
-        if [ -e "$RUNS/$run/result" ] && [ "$result" != reverted ] && [ -n "$(find "$RUNS/$run" -maxdepth 2 -name undone -print -quit)" ]; then
-            result="$result, partly reverted"
-        fi
-        printf '%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n' "$run" "$result" "$(field "$meta" began)" \
-            "$(field "$meta" who)" "$(field "$meta" layers)" \
-            "$(_steps "$run" | wc -l)" "$(field "$meta" inventory)" \
-            "$(field "$meta" settings)"
+        steps=$(_steps "$run" | wc -l)
+        undone=$(find "$RUNS/$run" -mindepth 2 -maxdepth 2 -name undone | wc -l)
+        case $result:$undone in
+            *:0 | running:* | taken-back:*) ;;
+            *) [ "$undone" -lt "$steps" ] && result="$result, partly reverted" || result=reverted ;;
+        esac
+        printf '%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n' "$run" "$result" "$(field "$meta" began)" \
+            "$(field "$meta" who)" "$(field "$meta" layers)" "$(_changes "$run")" "$(field "$meta" inventory)" \
+            "$(field "$meta" settings)" "$(field "$meta" reverts)"
     done
     [ ! -e "$ARMED" ] || printf 'armed\t%s\n' "$(cat "$ARMED")"
+}
+
+_changes() { # a change of several commands is several steps, one after another
+    cat "$RUNS/$1"/[0-9]*/change 2>/dev/null |
+        awk 'NR % 3 == 1 { layer = $0 } NR % 3 == 2 { if (layer "\t" $0 != last) n++; last = layer "\t" $0 } END { print n + 0 }'
 }
 
 # status: print who is at work and what was left: `owner`, `interrupted`, `armed`, `last`. Cheap.
@@ -209,4 +240,38 @@ status() {
     done
     [ ! -e "$ARMED" ] || printf 'armed\t%s\n' "$(cat "$ARMED")"
     [ -z "$last" ] || printf 'last\t%s\n' "${last##*/}"
+}
+
+# back RUN [LAYER]: take a run back at this machine's console, as a run of its own. Whoever sits
+# there needs no guard. RUN may be the beginning of an id, or `last`.
+back() {
+    local run found by code=0
+    run=$(_meant "${1:-}") || exit 1
+    by=$(date -u +%Y%m%dT%H%M%SZ)-$(od -An -N3 -tx1 /dev/urandom | tr -d ' \n')
+    NODEPROOF_OWNER=$$
+    printf 'who=%s@console\nlayers=%s\nreverts=%s\n' "${SUDO_USER:-root}" "${2:-}" "$run" | begin "$by" >/dev/null ||
+        die "another run is at work: $(owner)"
+    found=$(examine "$run" "${2:-}" '')
+    printf '%s\n' "$found" | grep "^lasting$TAB"
+    if printf '%s\n' "$found" | grep "^conflict$TAB"; then
+        end "$by" failed
+        die "nothing was changed: put that back first"
+    fi
+    case $found in '') printf '%s\n' "nothing of run $run is left to take back" ;; esac
+    revert "$run" "$by" "${2:-}" '' 0 || code=1
+    end "$by" "$([ $code = 0 ] && echo ok || echo failed)"
+    return $code
+}
+
+_meant() { # _meant WORD: print the id that begins so; `last` is the newest run that took nothing back
+    local found
+    if [ "$1" = last ]; then
+        found=$(grep -L '^reverts=.' -- "$RUNS"/*/meta 2>/dev/null | sort | tail -n 1)
+        found=${found%/meta}
+    else
+        case $1 in '' | *[!0-9A-Za-z-]*) die "which run? see: journal runs" ;; esac
+        found=$(find "$RUNS" -mindepth 1 -maxdepth 1 -type d -name "$1*")
+    fi
+    [ "$(printf '%s' "$found" | grep -c .)" = 1 ] || die "$1: $(printf '%s' "$found" | grep -c .) runs are called so; see: journal runs"
+    echo "${found##*/}"
 }

@@ -1,8 +1,8 @@
 # shellcheck shell=dash
 # A step: keep the state of what a change touches, make the change, keep what it left.
 
-KEEP_RUNS=${NODEPROOF_KEEP_RUNS:-20}
-KEEP_KB=${NODEPROOF_KEEP_KB:-262144}
+KEEP_RUNS=${NODEPROOF_KEEP_RUNS:-$(limit keep_runs 20)}
+KEEP_KB=${NODEPROOF_KEEP_KB:-$(limit keep_kb 262144)}
 
 # begin RUN: take the lock, settle what dead runs left, open the run. Its description, `key=value`
 # lines, comes on standard input. Prints one line for each thing that was settled.
@@ -137,7 +137,7 @@ _items() { # _items ITEM... -- COMMAND: print the items, one a line
     echo .
 }
 
-# keep RUN LAYER NAME GUARD: keep the state of the items on standard input, which end with a dot;
+# keep RUN LAYER NAME GUARD [OF]: keep the state of the items on standard input, which end with a dot;
 # print the step's folder. The step counts from the moment that its folder has its name.
 keep() {
     local new=$RUNS/$1/.new step
@@ -145,6 +145,7 @@ keep() {
     rm -rf -- "$new"
     if mkdir -- "$new" && printf '%s\n' "$2" "$3" "$4" | tr '\t' ' ' >"$new/change" && cat >"$new/items" &&
         [ "$(wc -l <"$new/change")" = 3 ] && [ "$(tail -n 1 "$new/items")" = . ] && sed -i '$d' "$new/items" &&
+        { [ -z "${5:-}" ] || printf '%s\n' "$5" >"$new/of"; } &&
         each_item "$new" _save && stored "$new" && mv -T -- "$new" "$step" && sync -- "$RUNS/$1"; then
         printf '%s\n' "$step"
     else
@@ -196,10 +197,13 @@ _pam_modules() { # every module that a PAM file names exists; one that is missin
     done
 }
 
-prune() { # prune RUN: forget the oldest runs beyond the limits; never this one, nor what revert set aside
-    local old
+# prune RUN: forget the oldest runs beyond the limits; never this one, nor the one that it takes
+# back, nor what revert set aside.
+prune() {
+    local old reverts
+    reverts=$(field "$RUNS/$1/meta" reverts)
     find "$RUNS" -mindepth 1 -maxdepth 1 -type d -printf '%f\n' | sort | while read -r old; do
-        [ "$old" != "$1" ] && [ -e "$RUNS/$old/result" ] && [ ! -d "$RUNS/$old/kept" ] || continue
+        [ "$old" != "$1" ] && [ "$old" != "$reverts" ] && [ -e "$RUNS/$old/result" ] && [ ! -d "$RUNS/$old/kept" ] || continue
         ! armed "$old" || continue
         [ "$(find "$RUNS" -mindepth 1 -maxdepth 1 -type d | wc -l)" -gt "$KEEP_RUNS" ] ||
             [ "$(du -sk -- "$RUNS" | cut -f 1)" -gt "$KEEP_KB" ] || break

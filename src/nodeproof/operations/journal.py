@@ -149,12 +149,19 @@ class Change(StringCommand):
     """A command with the items that it touches; shown as it is, sent with the journal around it."""
 
     def __init__(
-        self, *bits: Any, touches: Sequence[Item], counts: bool = True, **arguments: Any
+        self,
+        *bits: Any,
+        touches: Sequence[Item],
+        lasting: Sequence[str] = (),
+        counts: bool = True,
+        **arguments: Any,
     ) -> None:
         if not touches:
             raise OperationError("journal: a change touches something")
         super().__init__(*bits, **arguments)
         self.touches = tuple(touches)
+        self.lasting = tuple(lasting)
+        """What of it cannot be taken back, a sentence each."""
         self.counts = counts
         """Whether a plan without it is another plan; else it only prepares, as it is needed."""
 

@@ -8,12 +8,17 @@ from pyinfra import host
 from pyinfra.api import OperationValueError, QuoteString, operation
 
 from nodeproof.catalog.distributions import PackageManager
-from nodeproof.facts.packages import AptPackages, PackagesData
+from nodeproof.facts.packages import AptLastWords, AptPackages, PackagesData
 from nodeproof.operations.journal import Change, Item, Kind
 
 LOCK_WAIT_S = 300
 """How long to wait for another package manager, e.g. one that an interrupted run left working."""
 
+_OLD = (
+    "not known yet: the package lists are old; after `apt-get update` on the node a plan says "
+    "whether this replaces a version that no repository offers any more"
+)
+_BROKEN = "not known yet: packages are half installed; a plan says it when they are mended"
 _LOG = "/run/nodeproof/packages.log"
 _APT = (
     "DEBIAN_FRONTEND=noninteractive apt-get -y -q --no-install-recommends "
@@ -67,15 +72,32 @@ def present(manager: PackageManager, packages: Sequence[str]) -> Generator[Chang
         "&& { missing=; for name in",
         *names,
         f'; do {_INSTALLED}; done; [ -z "$missing" ]; }}',
+        lasting=_lasting(now, missing),
     )
 
 
-def _logged(*command: str | QuoteString, counts: bool = True) -> Change:
+def _lasting(now: PackagesData, missing: Sequence[str]) -> list[str]:
+    """Return what revert could not bring back of what the installation replaces."""
+    if now.broken:
+        return [_BROKEN]
+    if not now.lists_fresh:
+        return [_OLD]
+    lost: dict[str, str] = host.get_fact(AptLastWords, names=" ".join(missing))
+    return [
+        f"{name} {version} would be replaced or removed, and no repository offers that version"
+        for name, version in sorted(lost.items())
+    ]
+
+
+def _logged(
+    *command: str | QuoteString, lasting: Sequence[str] = (), counts: bool = True
+) -> Change:
     """Write output to a file: a package manager that loses its pipe dies half way."""
     return Change(
         "install -d -m 700 /run/nodeproof && {",
         *command,
         f"; }} >{_LOG} 2>&1 || {{ code=$?; tail -n 20 {_LOG} >&2; exit $code; }}",
         touches=[Item(Kind.PACKAGES, PackageManager.APT)],
+        lasting=lasting,
         counts=counts,
     )

@@ -66,6 +66,8 @@ class Planned:
     """The commands without those that may be needed or not."""
     slow: bool = False
     """Whether it may take minutes."""
+    lasting: tuple[str, ...] = ()
+    """What of it cannot be taken back, a sentence each."""
 
     def digest(self) -> str:
         """Return a sha256 over what would be done."""
@@ -302,6 +304,7 @@ class Session:
             duration_s=round(time.monotonic() - started, 3),
             commands=[shown for command in commands for shown in _shown(command)],
             diff=plan.diff if commands else "",
+            lasting=list(plan.lasting) if commands else [],
             foreseen=bool(commands) == bool(plan.commands),
         )
 
@@ -360,8 +363,10 @@ class Session:
         counts = [one for one in commands if getattr(one, "counts", True)]
         counted = tuple(line for command in counts for line in _shown(command))
         diff = "".join(self._diff(command) for command in commands)
-        slow = any(isinstance(one, journal.Change) and one.slow for one in commands)
-        return Planned(layer, name or layer, shown, diff, counted, slow)
+        ours = [one for one in commands if isinstance(one, journal.Change)]
+        slow = any(one.slow for one in ours)
+        lasting = tuple(sentence for one in ours for sentence in one.lasting)
+        return Planned(layer, name or layer, shown, diff, counted, slow, lasting)
 
     def _diff(self, command: Any) -> str:
         if not isinstance(command, FileUploadCommand) or is_secret(command.src):
