@@ -7,7 +7,7 @@ PYTEST := $(RUN) pytest
 ALONE := tests/nodes/test_lab_container.py
 FAST := tests/unit tests/test_operations.py tests/test_facts.py
 
-.PHONY: demo test lint fast nodes machines faults test-grub test-vagrant setup-% clean
+.PHONY: demo test lint fast nodes machines faults thorough test-grub test-vagrant setup-% clean
 
 demo: setup-demo
 	$(RUN) nodeproof demo
@@ -19,6 +19,8 @@ lint: setup-fast
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/codespell
 	$(VENV)/bin/mypy
+	$(VENV)/bin/python -c 'from nodeproof.operations import journal as j; print(j.program().decode())' \
+		| $(VENV)/bin/shellcheck --shell=dash -
 
 fast: setup-fast
 	$(PYTEST) -n 2 --cov --cov-report=term:skip-covered $(FAST)
@@ -26,6 +28,12 @@ fast: setup-fast
 nodes: setup-nodes
 	$(PYTEST) -m nodes $(ALONE)
 	$(PYTEST) -m nodes -n 2 --dist loadgroup --durations=5 --ignore=$(ALONE) tests/nodes
+
+# Random changes, edits and crashes of the journal on the node: EXAMPLES of each kind.
+EXAMPLES ?= 1000
+thorough: setup-fast
+	NODEPROOF_THOROUGH=$(EXAMPLES) $(PYTEST) -n 2 tests/unit/test_journal_guard.py \
+		tests/unit/test_journal_properties.py
 
 machines: setup-machines
 	$(PYTEST) -m machines -n 2 --dist loadgroup --durations=8 tests/machines

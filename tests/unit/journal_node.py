@@ -8,7 +8,8 @@ import signal
 import stat
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -265,3 +266,31 @@ def copy_of(node: Node, name: str, to: Mapping[str, str]) -> None:
     shutil.copy2(path, path.with_name(name + ".other"))
     path.with_name(name + ".other").write_text(text)
     path.with_name(name + ".other").rename(path)
+
+
+def until(told: Callable[[], object]) -> None:
+    end = time.monotonic() + 20
+    while not told():
+        assert time.monotonic() < end, "it never came"
+        time.sleep(0.02)
+
+
+TOOLS = ("mv", "rm", "sync", "cp", "cat", "sed", "find", "sort", "tar", "flock", "rmdir", "mkdir")
+
+
+def end_after(node: Node, calls: int) -> None:
+    """Let the program be killed at the n-th tool that it calls; at none with 0."""
+    for tool in TOOLS:
+        path = node.folder / "stubs" / tool
+        path.unlink(missing_ok=True)
+        if calls:
+            path.write_text(
+                "#!/bin/dash\n"
+                f"cd {node.folder}; echo >>count\n"
+                "n=0; while read -r _; do n=$((n + 1)); done <count\n"
+                'cd "$OLDPWD"\n'
+                f"[ $n -lt {calls} ] || kill -9 0\n"
+                f'exec {shutil.which(tool)} "$@"\n'
+            )
+            path.chmod(0o755)
+    (node.folder / "count").unlink(missing_ok=True)

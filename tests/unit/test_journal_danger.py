@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.unit.journal_node import AS_ROOT, Node, acl, entry, in_memory, manifest
+from journal_node import AS_ROOT, Node, acl, entry, in_memory, manifest
 
 pytestmark = AS_ROOT
 USER = pwd.getpwnam("nobody")

@@ -9,8 +9,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from tests.unit.journal_node import THOROUGH, Node, in_memory, killed, manifest
-from tests.unit.test_journal_steps import until
+from journal_node import THOROUGH, Node, end_after, in_memory, killed, manifest, until
 
 CLOSED = 77
 
@@ -256,27 +255,6 @@ def test_an_interrupted_expire_goes_on(node: Node) -> None:
             if done.returncode == 0:
                 return
     raise AssertionError("it never came to its end")
-
-
-TOOLS = ("mv", "rm", "sync", "cp", "cat", "sed", "find", "sort", "tar", "flock", "rmdir", "mkdir")
-
-
-def end_after(node: Node, calls: int) -> None:
-    """Let the program be killed at the n-th tool that it calls; at none with 0."""
-    for tool in TOOLS:
-        path = node.folder / "stubs" / tool
-        path.unlink(missing_ok=True)
-        if calls:
-            path.write_text(
-                "#!/bin/dash\n"
-                f"echo >>{node.folder}/count\n"
-                "read -r _ </dev/null; n=0\n"
-                f"while read -r _; do n=$((n + 1)); done <{node.folder}/count\n"
-                f"[ $n -lt {calls} ] || kill -9 0\n"
-                f'exec {shutil.which(tool)} "$@"\n'
-            )
-            path.chmod(0o755)
-    (node.folder / "count").unlink(missing_ok=True)
 
 
 def test_what_the_daemon_refuses_is_taken_back_at_once(node: Node) -> None:

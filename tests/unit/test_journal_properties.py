@@ -13,8 +13,7 @@ from pathlib import Path
 
 from hypothesis import HealthCheck, Phase, given, note, settings
 from hypothesis import strategies as st
-from tests.unit.journal_node import AS_ROOT, THOROUGH, Node, acl, copy_of, in_memory, manifest
-from tests.unit.test_journal_guard import end_after
+from journal_node import AS_ROOT, THOROUGH, Node, acl, copy_of, end_after, in_memory, manifest
 
 pytestmark = AS_ROOT
 
@@ -201,7 +200,7 @@ def test_all_runs_taken_back_leave_what_was(
             assert node.conflicts(name) == []
             by = world.revert(name, cuts)
             assert world.state() == clean(states[n]), name
-            assert not list((node.runs / name).glob("[0-9]*")) or node.result(name) == "reverted"
+            assert node.result(name) == "reverted" or not list((node.runs / name).glob("0*"))
             if n == again and cuts == [0]:
                 by = world.revert(by, [])
                 assert world.state() == clean(states[n + 1])

@@ -8,11 +8,11 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.unit.journal_node import AS_ROOT, Node, in_memory, killed, manifest
+from journal_node import AS_ROOT, Node, in_memory, killed, manifest, until
 
 BUSY, CLOSED = 75, 77
 
@@ -27,13 +27,6 @@ def node() -> Iterator[Node]:
 def any_shell(request: pytest.FixtureRequest) -> Iterator[Node]:
     with in_memory(request.param) as node:
         yield node
-
-
-def until(told: Callable[[], object]) -> None:
-    end = time.monotonic() + 20
-    while not told():
-        assert time.monotonic() < end, "it never came"
-        time.sleep(0.02)
 
 
 def test_the_command_is_run_as_it_is(any_shell: Node) -> None:
@@ -318,8 +311,7 @@ def test_what_a_cut_off_step_left_is_settled(node: Node) -> None:
     node.begin()
     running = node.start(
         *("step", "R1", "0", "l", "n", f"file\t{path}", "--"),
-        f"echo half >{node.files}/.it.nodeproof; echo new >{path}; "
-        f"touch {node.files}/now; sleep 30",
+        f"cd {node.files}; echo half >.it.nodeproof; echo new >it; touch now; sleep 30",
     )
     until((node.files / "now").exists)
     killed(running)

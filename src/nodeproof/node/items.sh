@@ -191,7 +191,7 @@ put_back() { # put_back STEP: what was set aside when this step took another one
     tac "$1/kept" | while IFS="$TAB" read -r path aside; do
         [ -e "$aside" ] || [ -L "$aside" ] || continue
         if [ -e "$path" ] || [ -L "$path" ]; then
-            echo "kept${TAB}$path${TAB}$aside" # somebody made it anew
+            printf 'kept\t%s\t%s\n' "$path" "$aside" # somebody made it anew
         else
             mkdir -p -- "${path%/*}" && mv -T -- "$aside" "$path" || exit 1
             rmdir -p --ignore-fail-on-non-empty -- "${aside%/*}"

@@ -3,16 +3,18 @@
 # state takes it up; then everything is looked at again.
 
 undo() { # undo RUN STEP: restore the items of one step, last first
-    local left again n
+    local again='' failed='' n
     put_back "$2" || return 1
-    left=$(seq "$(wc -l <"$2/items")" -1 1)
-    again=''
-    for n in $left; do _undo_item "$2" "$n" 2>/dev/null || again="$again $n"; done
-    left=$again again=''
-    # Once more: what was in the way of one item may have been another.
-    for n in $left; do _undo_item "$2" "$n" || again="$again $n"; done
-    for n in $again; do printf 'failed\t%s\n' "$(sed -n "${n}p" "$2/items" | tr '\t' ' ')"; done
-    [ -z "$again" ] && taken_back "$2"
+    for n in $(seq "$(wc -l <"$2/items")" -1 1); do
+        case $(sed -n "${n}p" "$2/items") in
+            file"$TAB"*) _undo_item "$2" "$n" 2>/dev/null || again="$again $n" ;;
+            *) _undo_item "$2" "$n" || failed="$failed $n" ;;
+        esac
+    done
+    # Once more: what was in the way of one file may have been another.
+    for n in $again; do _undo_item "$2" "$n" || failed="$failed $n"; done
+    for n in $failed; do printf 'failed\t%s\n' "$(sed -n "${n}p" "$2/items" | tr '\t' ' ')"; done
+    [ -z "$failed" ] && taken_back "$2"
 }
 
 _undo_item() { # _undo_item STEP NUMBER
@@ -28,12 +30,13 @@ _undo_item() { # _undo_item STEP NUMBER
 # when it is itself taken back, the other one is in effect again, and so on.
 taken_back() { # taken_back STEP
     [ -d "$1" ] || return 0 # pruned
-    printf '%s\n' "$REVERTING" | put "$1/undone" || return 1
-    [ ! -e "$1/of" ] || in_effect "$RUNS/$(cat "$1/of")"
+    # First the other's: if this is interrupted, it is done again.
+    [ ! -e "$1/of" ] || in_effect "$RUNS/$(cat "$1/of")" || return 1
+    printf '%s\n' "$REVERTING" | put "$1/undone"
 }
 in_effect() { # in_effect STEP
     [ -d "$1" ] || return 0
-    rm -f -- "$1/undone" && sync -- "$1"
+    rm -f -- "$1/undone" && sync -- "$1" || return 1
     [ ! -e "$1/of" ] || taken_back "$RUNS/$(cat "$1/of")"
 }
 
@@ -254,7 +257,7 @@ back() {
         end "$by" failed
         die "nothing was changed: put that back first"
     fi
-    case $found in '') printf 'nothing of run %s is left to take back\n' "$run" ;; esac
+    case $found in '') printf '%s\n' "nothing of run $run is left to take back" ;; esac
     revert "$run" "$by" "${2:-}" '' 0 || code=1
     end "$by" "$([ $code = 0 ] && echo ok || echo failed)"
     return $code
