@@ -22,11 +22,17 @@ ExecStart=$HOME_DIR/bin/journal expire $1 the-machine-was-restarted
 EOF
     ln -sfn "$BOOT_UNIT" "$BOOT_LINK" && echo "$1" | put "$ARMED" || return 1
     note "$1" "armed $2"
+    for _ in 1 2 3 4 5; do # while systemd executes itself anew, nobody answers
+        ! _timer "$1" "$2" || return 0
+        sleep 1
+    done
+    disarm
+    return 1
+}
+
+_timer() { # _timer RUN SECONDS
     systemd-run --quiet --collect --unit="$TIMER" --on-active="$2" --timer-property=AccuracySec=1 \
-        -- "$HOME_DIR/bin/journal" expire "$1" "nobody-confirmed-it-within-$2-seconds" || {
-        disarm
-        return 1
-    }
+        -- "$HOME_DIR/bin/journal" expire "$1" "nobody-confirmed-it-within-$2-seconds"
 }
 
 disarm() {
