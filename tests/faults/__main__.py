@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import secrets
+import signal
 import sys
 import time
 from pathlib import Path
@@ -32,6 +33,8 @@ def main() -> int:
         kinds = [kind for kind in kinds if not KINDS[kind].kernel]
         asked.full = 0
     folder = Path("reports", "faults", str(asked.seed)).absolute()
+    # Whoever starts us in the background may have it ignored; those we start must not inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ["NODEPROOF_STATE_DIR"] = str(folder / "state")
     print(f"seed {asked.seed}, evidence in {folder}", flush=True)  # noqa: T201
     campaign = Campaign(

@@ -18,15 +18,17 @@ Before=network-pre.target ssh.service sshd.service apparmor.service basic.target
 
 [Service]
 Type=oneshot
-TimeoutStartSec=300
+TimeoutStartSec=900
 ExecStart=$HOME_DIR/bin/journal expire $1 the-machine-was-restarted
 EOF
     ln -sfn "$BOOT_UNIT" "$BOOT_LINK" && printf '%s\n' "$1" | put "$ARMED" || return 1
     note "$1" "armed $2"
-    _timer "$1" "$2" || {
-        disarm
-        return 1
-    }
+    for _ in 1 2 3 4 5; do # while systemd executes itself anew, nobody answers
+        ! _timer "$1" "$2" || return 0
+        sleep 1
+    done
+    disarm
+    return 1
 }
 
 _timer() { # _timer RUN SECONDS
@@ -35,7 +37,7 @@ _timer() { # _timer RUN SECONDS
 }
 
 again() { # again RUN SECONDS: the time counts from now; should the timer be lost, the unit at boot stays
-    systemctl stop "$TIMER.timer" 2>/dev/null
+    systemctl stop "$TIMER.timer" 2>/dev/null || :
     _timer "$1" "$2"
 }
 

@@ -176,7 +176,7 @@ _after() {
 _accepted() { # _accepted KIND NAME
     case $1:$2 in
         file:/etc/ssh/* | told:ssh*) _have sshd || return 0; /usr/sbin/sshd -t ;;
-        file:/etc/sudoers*) _have visudo || return 0; visudo -c >/dev/null ;;
+        file:/etc/sudoers*) _have visudo || return 0; visudo -c ;;
         file:/etc/nftables.conf | file:/etc/nftables.d/*) [ ! -e /etc/nftables.conf ] || nft -c -f /etc/nftables.conf ;;
         file:/etc/netplan/*) _have netplan || return 0; netplan generate ;;
         file:/etc/pam.d/*) _pam_modules "$2" ;;
