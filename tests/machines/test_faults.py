@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.machines
+pytestmark = pytest.mark.attempts
 KINDS = (
     *("controller_killed_at_change", "power_reset_while_armed", "journal_killed"),
     *("disk_full_var", "session_killed", "user_edits"),

@@ -12,7 +12,7 @@ from tests.held import Held
 from tests.lockouts.attempts import CONFINES
 from tests.lockouts.proof import Prepared, prepared
 
-pytestmark = pytest.mark.machines
+pytestmark = pytest.mark.attempts
 
 
 @pytest.fixture(scope="module")
