@@ -20,13 +20,13 @@ from nodeproof.engine.adapter import prepare_process
 prepare_process()
 
 from pyinfra.api import StringCommand  # noqa: E402 - after gevent's patches
+from tests.support import write_inventory  # noqa: E402
 
 from nodeproof.engine import run as engine  # noqa: E402
 from nodeproof.engine.adapter.inventory import Fleet, load  # noqa: E402
 from nodeproof.engine.result import Command, Node, NodeStatus  # noqa: E402
 from nodeproof.lab import containers  # noqa: E402
 from nodeproof.operations.journal import Change, OpenRun  # noqa: E402
-from tests.support import write_inventory  # noqa: E402
 
 PACKAGES = ("chrony", "rsync", "tree", "jq")
 SITE = {
@@ -102,13 +102,13 @@ def main(rounds: int) -> None:
                         found[way].append(applied(fleet))
     for way, measured in found.items():
         seconds = [one for one, _ in measured]
-        print(  # noqa: T201
+        print(
             f"{way:8} median {statistics.median(seconds):6.2f} s "
             f"(min {min(seconds):.2f}, max {max(seconds):.2f}), "
             f"{max(trips for _, trips in measured)} round trips"
         )
     medians = [statistics.median(s for s, _ in found[way]) for way in ("with", "without")]
-    print(f"ratio    {medians[0] / medians[1]:.3f} over {rounds} rounds")  # noqa: T201
+    print(f"ratio    {medians[0] / medians[1]:.3f} over {rounds} rounds")
 
 
 if __name__ == "__main__":
