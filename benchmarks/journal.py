@@ -68,7 +68,7 @@ def without() -> Iterator[None]:
     with (
         mock.patch.object(Change, "get_raw_value", StringCommand.get_raw_value),
         mock.patch.object(engine, "open_run", opened),
-        mock.patch.object(engine, "close_run", lambda session, run, result: None),
+        mock.patch.object(engine, "close_run", return_value=None),
     ):
         yield
 
