@@ -208,8 +208,10 @@ runs() {
         run=${meta%/meta} run=${run##*/}
         result=$(cat "$RUNS/$run/result" 2>/dev/null) ||
             { [ "$run" = "$at_work" ] && result=running || result=interrupted; }
-        steps=$(_steps "$run" | wc -l)
-        undone=$(find "$RUNS/$run" -mindepth 2 -maxdepth 2 -name undone | wc -l)
+        # What the run itself took back, because a daemon or the guard said no, is no step of it.
+        undone=$(find "$RUNS/$run" -mindepth 2 -maxdepth 2 -name undone -exec cat {} +)
+        steps=$(($(_steps "$run" | wc -l) - $(printf '%s\n' "$undone" | grep -cFx -- "$run")))
+        undone=$(printf '%s\n' "$undone" | grep . | grep -cvFx -- "$run")
         case $result:$undone in
             *:0 | running:* | taken-back:*) ;;
             *) [ "$undone" -lt "$steps" ] && result="$result, partly reverted" || result=reverted ;;
