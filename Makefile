@@ -36,7 +36,7 @@ thorough: setup-fast
 		tests/unit/test_journal_properties.py
 
 machines: setup-machines
-	$(PYTEST) -m machines -n 2 --dist loadgroup --durations=8 tests/machines
+	$(PYTEST) -m machines -n 2 --dist loadfile --durations=8 tests/machines
 
 # About an hour on two emulated machines; FAULTS="--seed 1 --kinds power_reset" for some of it.
 attempts: setup-machines
