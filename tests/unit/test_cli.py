@@ -391,6 +391,8 @@ class Terminal:
         assert text in self.said, self.said
 
     def type(self, text: bytes) -> None:
+        # A signal between the question and the reading of the answer would be seen after it only.
+        time.sleep(0.5)
         os.write(self.file, text)
 
     def code(self) -> int:
