@@ -11,7 +11,7 @@ _accounts() { # print those of the files that exist
     done
 }
 
-state_accounts() { _accounts | xargs cat -- | sha256sum | cut -d ' ' -f 1; }
+state_accounts() { _accounts | xargs cat -- | _hash; }
 
 save_accounts() { # also the tools' own backups, passwd- and so on
     local path name
@@ -20,7 +20,6 @@ save_accounts() { # also the tools' own backups, passwd- and so on
         cp -a -- "$path" "$2.$name" || return 1
         [ ! -e "$path-" ] || cp -a -- "$path-" "$2.$name-" || return 1
     done
-    sync -- "$2".*
 }
 
 after_accounts() { # what the change left, to tell it from what others did later

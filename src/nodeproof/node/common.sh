@@ -9,7 +9,7 @@ RUNS=$HOME_DIR/runs
 ETC=${NODEPROOF_ETC:-/etc} # elsewhere only in tests
 ARMED=$HOME_DIR/armed
 LOCK=$RUN_DIR/owner
-TAB=$(printf '\t')
+TAB='	'
 NL='
 '
 
@@ -24,8 +24,8 @@ die() { # die MESSAGE [CODE]
 
 now() { date -u +%Y-%m-%dT%H:%M:%SZ; }
 
-stored() { # stored FILE|FOLDER: it survives a power cut with all that is in it, and so does its name
-    find "$1" -type f -exec sync -- {} + && find "$1" -type d -exec sync -- {} + && sync -- "$(dirname -- "$1")"
+stored() { # stored FOLDER: all that is in it survives a power cut
+    find "$1" -depth \( -type f -o -type d \) -exec sync -- {} +
 }
 
 put() { # put FILE: replace it with standard input, in one step, durably
@@ -46,7 +46,10 @@ named() { # named RUN: whether it is a name that cannot leave the folder of runs
 is_run() { named "$1" && [ -d "$RUNS/$1" ] && [ ! -L "$RUNS/$1" ]; }
 
 field() { # field FILE KEY: the value of a `key=value` line
-    sed -n "s/^$2=//p" "$1" 2>/dev/null | head -n 1
+    local line
+    while IFS= read -r line; do
+        case $line in "$2="*) printf '%s\n' "${line#*=}" && return ;; esac
+    done 2>/dev/null <"$1"
 }
 
 limit() { # limit NAME DEFAULT: what the file of limits says, where it says a number
@@ -59,16 +62,25 @@ limit() { # limit NAME DEFAULT: what the file of limits says, where it says a nu
 # A run belongs to the connection that opened it: the sshd process above us, which is the same for
 # all commands of a connection and ends with it. On this machine itself it is the controller.
 
+line() { # line FILE: its first line as $LINE, empty where there is none
+    IFS= read -r LINE 2>/dev/null <"$1" || LINE=''
+}
+
 started() { # started PID: when the process was started, in ticks since boot; empty when it is gone
-    sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | cut -d ' ' -f 20
+    line "/proc/$1/stat"
+    # shellcheck disable=SC2086 # numbers
+    set -- ${LINE##*) }
+    [ $# -lt 20 ] || { shift 19 && printf '%s\n' "$1"; }
 }
 
 connection() { # print the pid of the connection that we serve
     local pid=$$
     [ -z "${NODEPROOF_OWNER:-}" ] || { echo "$NODEPROOF_OWNER"; return; }
     while [ "$pid" -gt 1 ]; do
-        case $(cat "/proc/$pid/comm" 2>/dev/null) in sshd*) echo "$pid"; return ;; esac
-        pid=$(sed -n 's/^PPid:\t//p' "/proc/$pid/status" 2>/dev/null)
+        line "/proc/$pid/comm"
+        case $LINE in sshd*) echo "$pid"; return ;; esac
+        line "/proc/$pid/stat"
+        LINE=${LINE##*) } LINE=${LINE#* } pid=${LINE%% *}
         [ -n "$pid" ] || break
     done
     echo "$PPID"
@@ -78,7 +90,7 @@ owner_alive() { # whether the owner named in the lock file still lives
     local pid since
     pid=$(field "$LOCK" pid) since=$(field "$LOCK" started)
     [ -n "$pid" ] && [ -n "$since" ] && [ "$(started "$pid")" = "$since" ] &&
-        [ "$(field "$LOCK" boot)" = "$(cat /proc/sys/kernel/random/boot_id)" ]
+        line /proc/sys/kernel/random/boot_id && [ "$(field "$LOCK" boot)" = "$LINE" ]
 }
 
 owner() { # print the run that holds the lock, if its owner is alive or a change of it still runs
@@ -117,7 +129,7 @@ owned() { # owned RUN: whether this run has the lock
 # One thing is changed at a time. What a change starts inherits this lock, so that the change still
 # counts as being made when the program was killed and its command goes on.
 at_work() { # at_work [SECONDS]: wait for the lock; fails where it is not to be had in time
-    mkdir -p -- "$RUN_DIR" || return 1
+    [ -d "$RUN_DIR" ] || mkdir -p -- "$RUN_DIR" || return 1
     exec 8>"$LOCK.step"
     flock ${1:+-w "$1"} 8
 }

@@ -7,22 +7,29 @@ _ROOTS="/var/lib /var/spool /opt /srv /usr/local /home"
 # Written by whoever is asked for them; never what a package brings.
 _NOT_THEIRS='^/etc/(passwd|shadow|group|gshadow|subuid|subgid)-?$|^/etc/(\.pwd\.lock|ld\.so\.cache|resolv\.conf|mtab|adjtime|machine-id)$'
 
-_installed() { dpkg-query -W -f '${db:Status-Abbrev}\t${binary:Package}\t${Version}\n' | sed -n 's/^[ih]i \t//p' | sort; }
-_known() { dpkg-query -W -f '${db:Status-Abbrev}\t${binary:Package}\n' | sed -n '/^un/d;s/^.*\t//p' | sort; }
+# `state<TAB>name<TAB>version` of all that dpkg knows. Its own files are read: apt's tools take a
+# second to say the same.
+_all() { dpkg-query -W -f '${db:Status-Abbrev}\t${binary:Package}\t${Version}\n'; }
+_installed() { _all | sed -n 's/^[ih]i \t//p' | sort; }
+_known() { _all | sed -n '/^un/d;s/^[^\t]*\t\([^\t]*\)\t.*/\1/p' | sort; }
+_held() { _all | sed -n 's/^h. \t\([^\t]*\)\t.*/\1/p' | sort; }
+_auto() { # what nobody asked for, but other packages: NAME:ARCHITECTURE
+    [ ! -e /var/lib/apt/extended_states ] || awk -F ': ' '
+        $1 == "Package" { name = $2 } $1 == "Architecture" { architecture = $2 }
+        $1 == "Auto-Installed" && $2 { print name ":" architecture }' /var/lib/apt/extended_states | sort
+}
 
-state_packages() { { _installed; apt-mark showhold; } | sha256sum | cut -d ' ' -f 1; }
+state_packages() { _all | sed -n '/^[ih]i /p' | _hash; }
 
 save_packages() {
     _kept "$2" && tar --numeric-owner --acls --xattrs --selinux -C / -cf "$2.tar" etc 2>/dev/null &&
         save_accounts '' "$2.accounts" || return 1
     [ -e "${2%/*/*}/roots" ] || { roots >"${2%/*/*}/roots" && kernel >"${2%/*/*}/kernel"; }
-    sync -- "$2".*
 }
 after_packages() { _kept "$2.now" && after_accounts '' "$2.accounts"; }
 
 _kept() { # what is compared later: names and versions, marks, and each file of /etc
-    _installed >"$1.list" && apt-mark showmanual | sort >"$1.manual" && apt-mark showhold | sort >"$1.hold" &&
-        _known >"$1.known" && _manifest >"$1.etc"
+    _installed >"$1.list" && _auto >"$1.auto" && _held >"$1.hold" && _manifest >"$1.etc"
 }
 
 _manifest() { # print two lines a path: what it is, and what it holds
@@ -121,10 +128,15 @@ restore_packages() {
 }
 
 _marked() { # wanted by a person, or held, as before
-    _only_in "$1.manual" "$1.now.manual" | _present "$1" | xargs -r apt-mark manual
-    _only_in "$1.now.manual" "$1.manual" | _present "$1" | xargs -r apt-mark auto
+    _auto >"$1.n" && _only_in "$1.n" "$1.auto" | _had "$1" | xargs -r apt-mark manual
+    _only_in "$1.auto" "$1.n" | _had "$1" | xargs -r apt-mark auto
     _only_in "$1.hold" "$1.now.hold" | xargs -r apt-mark hold
     _only_in "$1.now.hold" "$1.hold" | xargs -r apt-mark unhold
+}
+
+_had() { # of NAME:ARCHITECTURE, those that were there before and are there now
+    cut -f 1 "$1.list" | _present "$1" >"$1.b"
+    awk -F : 'NR == FNR { there[$0] = 1; next } $0 in there || $1 in there' "$1.b" -
 }
 
 # What daemons of these packages left in the kernel: AppArmor profiles, bridges, forwarding.

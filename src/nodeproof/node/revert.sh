@@ -157,19 +157,21 @@ revert() {
 }
 
 _take_back() { # _take_back RUN BY STEP GUARD
-    local code=0 redo layer name slow='' said=undone
-    layer=$(sed -n 1p "$3/change") name=$(sed -n 2p "$3/change")
-    if [ "$4" != 0 ] && grep -q "^packages$TAB" "$3/items"; then slow=yes; fi
-    [ -z "$slow" ] || again "$2" $(($4 + PACKAGES_S))
-    redo=$({ cat "$3/items" && echo .; } | keep "$2" "$layer" "Take back: $name" "$4" "$1/${3##*/}") ||
+    local code=0 run=$1 by=$2 step=$3 guard=$4 redo layer name item slow='' said=undone
+    layer=$(sed -n 1p "$step/change") name=$(sed -n 2p "$step/change")
+    if [ "$guard" != 0 ] && grep -q "^packages$TAB" "$step/items"; then slow=yes; fi
+    [ -z "$slow" ] || again "$by" $((guard + PACKAGES_S))
+    set --
+    while IFS= read -r item; do set -- "$@" "$item"; done <"$step/items"
+    redo=$(keep "$by" "$layer" "Take back: $name" "$guard" "$run/${step##*/}" "$@") ||
         die "the state before it cannot be kept; $name was not taken back"
     KEEPING=$redo
-    undo "$1" "$3" || code=1 said=left
+    undo "$run" "$step" || code=1 said=left
     KEEPING=''
     each_item "$redo" _after
     echo $code >"$redo/code" && stored "$redo"
-    [ -z "$slow" ] || again "$2" "$4"
-    [ $code != 0 ] || note "$1" "undone ${3##*/} by $2"
+    [ -z "$slow" ] || again "$by" "$guard"
+    [ $code != 0 ] || note "$run" "undone ${step##*/} by $by"
     printf '%s\t%s\t%s\n' "$said" "$layer" "$name"
     return $code
 }

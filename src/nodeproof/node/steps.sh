@@ -1,9 +1,6 @@
 # shellcheck shell=dash
 # A step: keep the state of what a change touches, make the change, keep what it left.
 
-KEEP_RUNS=${NODEPROOF_KEEP_RUNS:-$(limit keep_runs 20)}
-KEEP_KB=${NODEPROOF_KEEP_KB:-$(limit keep_kb 262144)}
-
 # begin RUN: take the lock, settle what dead runs left, open the run. Its description, `key=value`
 # lines, comes on standard input. Prints one line for each thing that was settled.
 begin() {
@@ -22,8 +19,7 @@ begin() {
     printf 'last\t%s\n' "$(newest "$1")"
     [ ! -e "$RUNS/$1/meta" ] || return 0 # another layer of the same plain run
     mkdir -p -- "$RUNS/$1" && { cat && echo "began=$(now)"; } | put "$RUNS/$1/meta" || exit 1
-    : >"$RUNS/$1/log" && stored "$RUNS/$1/log"
-    sync -- "$RUNS"
+    : >"$RUNS/$1/log" && stored "$RUNS/$1" && sync -- "$RUNS"
 }
 
 newest() { # newest RUN: print the newest other run
@@ -89,7 +85,7 @@ step() {
     shift 4
     at_work
     accepting "$run"
-    step=$(_items "$@" | keep "$run" "$layer" "$name" "$guard") ||
+    step=$(keep "$run" "$layer" "$name" "$guard" '' "$@") ||
         die "the state before it cannot be kept; nothing was changed"
     while [ "$1" != -- ]; do shift; done
     shift
@@ -130,30 +126,40 @@ accepting() { # accepting RUN: refuse what is not done for the run that is at wo
     owned "$1" || die "run $1 does not have the lock; another run does: $(field "$LOCK" run)" $BUSY
 }
 
-_items() { # _items ITEM... -- COMMAND: print the items, one a line
-    while [ "$1" != -- ]; do
-        case $1 in *"$NL"*) printf '%s\n' "journal: $1 is not one item" >&2; return 0 ;; esac
-        printf '%s\n' "$1"
-        shift
-    done
-    echo .
-}
-
-# keep RUN LAYER NAME GUARD [OF]: keep the state of the items on standard input, which end with a dot;
-# print the step's folder. The step counts from the moment that its folder has its name.
+# keep RUN LAYER NAME GUARD OF ITEM... [-- ...]: keep the state of the items; print the step's folder.
+# The step counts from the moment that its folder has its name.
 keep() {
-    local new=$RUNS/$1/.new step
-    step=$RUNS/$1/$(printf %04d $(($(_steps "$1" | wc -l) + 1)))
-    rm -rf -- "$new"
-    if mkdir -- "$new" && printf '%s\n' "$2" "$3" "$4" | tr '\t' ' ' >"$new/change" && cat >"$new/items" &&
-        [ "$(wc -l <"$new/change")" = 3 ] && [ "$(tail -n 1 "$new/items")" = . ] && sed -i '$d' "$new/items" &&
-        { [ -z "${5:-}" ] || printf '%s\n' "$5" >"$new/of"; } &&
-        each_item "$new" _save && stored "$new" && mv -T -- "$new" "$step" && sync -- "$RUNS/$1"; then
+    local run=$RUNS/$1 new=$RUNS/$1/.new step n=1
+    for step in "$run"/[0-9]*/; do [ ! -d "$step" ] || n=$((n + 1)); done
+    step=$run/$(printf %04d $n)
+    [ ! -e "$new" ] || rm -rf -- "$new"
+    if mkdir -- "$new" && _described "$new" "$@" && each_item "$new" _save && stored "$new" &&
+        mv -T -- "$new" "$step" && sync -- "$run"; then
         printf '%s\n' "$step"
     else
         rm -rf -- "$new"
         return 1
     fi
+}
+
+_described() { # _described FOLDER RUN LAYER NAME GUARD OF ITEM... [-- ...]
+    local new=$1 word
+    for word in "$3" "$4" "$5"; do
+        case $word in
+            *"$NL"*) return 1 ;;
+            *"$TAB"*) printf '%s\n' "$word" | tr '\t' ' ' ;;
+            *) printf '%s\n' "$word" ;;
+        esac || return 1
+    done >"$new/change" || return 1
+    [ -z "$6" ] || printf '%s\n' "$6" >"$new/of" || return 1
+    shift 6
+    for word in "$@"; do
+        case $word in
+            --) return 0 ;;
+            *"$NL"*) printf '%s\n' "journal: $word is not one item" >&2 && return 1 ;;
+        esac
+        printf '%s\n' "$word" || return 1
+    done >"$new/items"
 }
 
 _steps() { find "$RUNS/$1" -mindepth 1 -maxdepth 1 -name '[0-9]*' ! -name '*.new' | sort; } # of a run
@@ -163,7 +169,7 @@ each_item() { # each_item STEP FUNCTION: call FUNCTION KIND NAME PREFIX for each
     while IFS= read -r line; do
         n=$((n + 1))
         "$2" "${line%%"$TAB"*}" "${line#*"$TAB"}" "$1/$n" </dev/null || failed=1
-    done <"$1/items"
+    done <"$1/items" || failed=1
     return $failed
 }
 _save() { "state_$1" "$2" >"$3.was" && "save_$1" "$2" "$3"; }
@@ -202,13 +208,14 @@ _pam_modules() { # every module that a PAM file names exists; one that is missin
 # prune RUN: forget the oldest runs beyond the limits; never this one, nor the one that it takes
 # back, nor what revert set aside.
 prune() {
-    local old reverts
+    local old reverts runs kb
+    runs=${NODEPROOF_KEEP_RUNS:-$(limit keep_runs 20)} kb=${NODEPROOF_KEEP_KB:-$(limit keep_kb 262144)}
     reverts=$(field "$RUNS/$1/meta" reverts)
     find "$RUNS" -mindepth 1 -maxdepth 1 -type d -printf '%f\n' | sort | while read -r old; do
         [ "$old" != "$1" ] && [ "$old" != "$reverts" ] && [ -e "$RUNS/$old/result" ] && [ ! -d "$RUNS/$old/kept" ] || continue
         ! armed "$old" || continue
-        [ "$(find "$RUNS" -mindepth 1 -maxdepth 1 -type d | wc -l)" -gt "$KEEP_RUNS" ] ||
-            [ "$(du -sk -- "$RUNS" | cut -f 1)" -gt "$KEEP_KB" ] || break
+        [ "$(find "$RUNS" -mindepth 1 -maxdepth 1 -type d | wc -l)" -gt "$runs" ] ||
+            [ "$(du -sk -- "$RUNS" | cut -f 1)" -gt "$kb" ] || break
         rm -rf -- "${RUNS:?}/$old"
     done
 }

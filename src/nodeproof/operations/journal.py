@@ -30,12 +30,12 @@ STAGED = "/run/nodeproof.{digest}"
 GUARD_S = 180
 """Seconds after which the node takes an unconfirmed change back."""
 
-_PARTS = ("common", "items", "accounts", "packages", "steps", "guard", "revert", "main")
+_PARTS = ("common", "items", "files", "accounts", "packages", "steps", "guard", "revert", "main")
 _OPEN = "nodeproof_run"
 
 
 class Kind(StrEnum):
-    """Kinds of state that the journal knows; ``node/items.sh`` has the functions of each."""
+    """Kinds of state that the journal knows; the functions of each are in ``nodeproof/node``."""
 
     FILE = "file"
     """A file, link or directory, or its absence, with owner, mode, ACL, attributes, label."""

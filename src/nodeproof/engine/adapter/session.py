@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from difflib import unified_diff
-from typing import Any, cast
+from typing import Any
 
 import gevent
 from pyinfra.api import (
@@ -189,10 +189,11 @@ class Session:
 
         Raises UnreachableError when the node does not answer.
         """
-        shell = getattr(self.host.connector, "shell", None)
+        connector = self.host.connector
         try:
-            if shell is not None:
-                return cast("tuple[int, bytes, bytes]", shell.run(command))
+            if isinstance(connector, RootShellMixin) and connector.shell is not None:
+                connector.round_trips += 1
+                return connector.shell.run(command)
             # A connector without a root shell tells success only, so the code is printed.
             told = StringCommand(f"{{ {command}\n}}; printf '\\n%s' $?")
             with self._context():
