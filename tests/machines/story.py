@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from nodeproof.lab import Machine
+from tests.manifest import Manifest, differences, manifest
 from tests.support import Running, nodeproof
 
 SITE = {
@@ -47,6 +48,13 @@ class Fresh:
     """The first step. pytest runs a base class's steps before those of what derives from it."""
 
     distribution: ClassVar[str]
+    before: ClassVar[Manifest]
+    """All that the machine was."""
+
+    def test_it_is_known_as_it_was(self, machine: Machine) -> None:
+        """Nothing of ours is there; what a revert restores is compared with this."""
+        type(self).before = manifest(machine)
+        assert not any("nodeproof" in name for name in self.before)
 
     def test_plan_changes_nothing(self, machine: Machine, inventory: Path) -> None:
         """Before anything: a plan that finds much to do leaves the node as it is."""
@@ -61,8 +69,8 @@ class Fresh:
 class Interrupted(Fresh):
     """Steps that fail, each in its way; none may keep the next apply from going on."""
 
-    def test_power_lost(self, machine: Machine, inventory: Path) -> None:
-        """Power is lost while packages are unpacked; what was not on disk is gone."""
+    def test_power_lost_and_taken_back(self, machine: Machine, inventory: Path) -> None:
+        """Power is lost while packages are unpacked; a revert leaves the machine as it was."""
         running = Running("apply", inventory, "--yes", "--json")
         running.wait_for(SLOW)
         wait_for_dpkg(machine)
@@ -70,6 +78,9 @@ class Interrupted(Fresh):
         done = running.finish()
         assert done.code == 3, done.err
         machine.wait()
+        reverted = nodeproof("revert", "last", inventory, "--yes", "--json")
+        assert reverted.code == 0, reverted.out
+        assert differences(self.before, manifest(machine)) == []
 
     def test_controller_killed(self, machine: Machine, inventory: Path) -> None:
         """SIGKILL while packages are unpacked; the node's package manager ends its work."""
@@ -162,3 +173,27 @@ class Restarted:
         done = nodeproof("verify", inventory, "--json")
         assert done.code == 0, done.failing("node1")
         assert nodeproof("plan", inventory, "--detailed-exitcode").code == 0
+
+
+class TakenBack:
+    """After all of it: the run is taken back."""
+
+    def test_everything_is_as_it_was(self, machine: Machine, inventory: Path) -> None:
+        """Files, packages, units, accounts, kernel settings: as before the first apply."""
+        done = nodeproof("revert", "last", inventory, "--yes", "--json")
+        assert done.code == 0, done.out
+        assert differences(self.before, manifest(machine)) == []
+        (run,) = [one for one in _runs(inventory) if one["id"] == done.json["reverts"]]
+        assert run["result"] == "reverted"
+
+    def test_nothing_is_left_to_take_back(self, inventory: Path) -> None:
+        """Again is nothing."""
+        (run,) = [one["id"] for one in _runs(inventory) if one["result"] == "reverted"]
+        done = nodeproof("revert", run, inventory, "--yes", "--json")
+        assert done.code == 0, done.out
+        assert done.node("node1")["status"] == "ok"
+
+
+def _runs(inventory: Path) -> list[dict[str, str]]:
+    runs: list[dict[str, str]] = nodeproof("runs", inventory, "--json").node("node1")["runs"]
+    return runs

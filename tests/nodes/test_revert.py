@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from nodeproof.lab import ContainerNode, containers
+from tests.manifest import differences, manifest
 from tests.nodes.conftest import DISTRIBUTIONS
-from tests.nodes.manifest import differences, manifest
 from tests.support import Done, Running, nodeproof, write_inventory
 
 pytestmark = pytest.mark.nodes

@@ -136,5 +136,5 @@ def test_cluster_is_what_its_comments_say() -> None:
 
 def test_what_revert_leaves_behind_is_shown() -> None:
     page = (PAGES / "reference" / "journal.md").read_text(encoding="utf-8")
-    allowed = (ROOT / "tests" / "nodes" / "not_restored.txt").read_text(encoding="utf-8")
+    allowed = (ROOT / "tests" / "not_restored.txt").read_text(encoding="utf-8")
     assert f"```text\n{allowed}```" in page

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from nodeproof.lab import ContainerNode
+from nodeproof.lab import ContainerNode, Machine
 
 ALLOWED = Path(__file__).with_name("not_restored.txt")
 
@@ -31,7 +31,7 @@ getent group | sed 's/^\([^:]*\):/group \1\t/'
 Manifest = dict[str, frozenset[str]]
 
 
-def manifest(node: ContainerNode) -> Manifest:
+def manifest(node: ContainerNode | Machine) -> Manifest:
     """Return what a node is: files, packages, units, accounts and kernel settings, by name."""
     found: dict[str, set[str]] = {}
     for line in node.ssh("sudo sh", stdin=SCRIPT).stdout.splitlines():
