@@ -29,7 +29,7 @@ save_packages() {
 after_packages() { _kept "$2.now" && after_accounts '' "$2.accounts"; }
 
 _kept() { # what is compared later: names and versions, marks, and each file of /etc
-    _installed >"$1.list" && _auto >"$1.auto" && _held >"$1.hold" && _manifest >"$1.etc"
+    _installed >"$1.list" && _known >"$1.known" && _auto >"$1.auto" && _held >"$1.hold" && _manifest >"$1.etc"
 }
 
 _manifest() { # print two lines a path: what it is, and what it holds
@@ -114,7 +114,7 @@ restore_packages() {
     _manifest | cut -f 1 | sort -u >"$2.pre"
     # shellcheck disable=SC2086 # lists of names
     {
-        [ -z "$new" ] || { $_APT remove -- $new >>"$log" 2>&1 && _set_aside "${2%/*/*}" && dpkg --purge -- $new >>"$log" 2>&1; } || code=1
+        [ -z "$new" ] || { $_APT remove -- $new >>"$log" 2>&1 && _set_aside "${2%/*/*}" && _purge "$2" $new >>"$log" 2>&1; } || code=1
         old=$({ _gone "$2"; _other_version "$2"; } | while read -r name; do ! _offered "$name" || echo "$name"; done)
         [ -z "$old" ] || $_APT --allow-downgrades install -- $old >>"$log" 2>&1 || code=1
     }
@@ -125,6 +125,13 @@ restore_packages() {
     restore_accounts '' "$2.accounts" || code=1
     ldconfig
     return $code
+}
+
+_purge() { # _purge PREFIX NAME...: those of which nothing was there, not even configuration
+    local prefix=$1
+    shift
+    printf '%s\n' "$@" | sort >"$prefix.n"
+    _only_in "$prefix.n" "$prefix.known" | xargs -r dpkg --purge --
 }
 
 _marked() { # wanted by a person, or held, as before
