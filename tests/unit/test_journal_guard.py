@@ -124,6 +124,23 @@ def test_the_next_run_takes_back_what_a_dead_one_left_unconfirmed(node: Node) ->
     assert (node.runs / f"R1/kept{folder}/mine").read_text() == "precious"
 
 
+def test_what_could_not_be_taken_back_is_named(node: Node) -> None:
+    path = node.files / "it"
+    path.write_text("old")
+    node.begin()
+    node.made(f"echo new >{path}", path, guard=180)
+    path.unlink()
+    path.mkdir()
+    (path / "mine").write_text("precious")  # in the way of what was there
+    node.dead()
+    assert ["left", "R1", f"file {path};"] in node.begin("R2")
+    assert node.result() == "not-taken-back"
+    assert (path / "mine").read_text() == "precious"
+    shutil.rmtree(path)
+    node.good("revert", "R1", "R2", "", "", "0")
+    assert path.read_text() == "old"
+
+
 def test_an_edit_in_the_meantime_is_kept(node: Node) -> None:
     path = node.files / "it"
     path.write_text("old")

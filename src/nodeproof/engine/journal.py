@@ -95,6 +95,8 @@ def _settled(row: Sequence[str]) -> str:
     kind, run = row[0], row[1] if len(row) > 1 else ""
     if kind == "reverted":
         return f"unconfirmed changes of run {run} were taken back"
+    if kind == "left":
+        return f"unconfirmed changes of run {run} could not all be taken back: {row[2]}"
     return f"run {run} was interrupted; this one goes on"
 
 

@@ -96,7 +96,7 @@ class NodeRun(_Model):
 
     id: str
     result: str = Field(
-        description="ok, failed, interrupted, taken-back, running or reverted; "
+        description="ok, failed, interrupted, taken-back, not-taken-back, running or reverted; "
         "`, partly reverted` where some of it is no longer in effect"
     )
     began: str = Field("", description="ISO 8601, UTC, by the node's clock")

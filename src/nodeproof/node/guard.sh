@@ -76,7 +76,7 @@ expire() { # expire RUN WHY: take back the steps since the last confirmation, an
         REVERTING=$1 LATER=$RUNS/$1/later
         for step in $steps; do undo "$1" "$step" || code=1; done
         tell_later || code=1
-        [ -e "$RUNS/$1/result" ] || end "$1" taken-back
+        [ -e "$RUNS/$1/result" ] || end "$1" "$([ $code = 0 ] || echo not-)taken-back"
     fi
     disarm
     at_rest

@@ -215,7 +215,7 @@ runs() {
         steps=$(($(_steps "$run" | wc -l) - $(printf '%s\n' "$undone" | grep -cFx -- "$run")))
         undone=$(printf '%s\n' "$undone" | grep . | grep -cvFx -- "$run")
         case $result:$undone in
-            *:0 | running:* | taken-back:*) ;;
+            *:0 | running:* | *taken-back:*) ;;
             *) [ "$undone" -lt "$steps" ] && result="$result, partly reverted" || result=reverted ;;
         esac
         printf '%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n' "$run" "$result" "$(field "$meta" began)" \

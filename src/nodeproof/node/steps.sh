@@ -30,7 +30,11 @@ settle() { # settle RUN: end all other runs, whose owners are gone
     local gone folder run
     if [ -e "$ARMED" ] && [ "$(cat "$ARMED")" != "$1" ]; then
         gone=$(cat "$ARMED")
-        expire "$gone" its-controller-is-gone >/dev/null && printf 'reverted\t%s\n' "$gone"
+        if expire "$gone" its-controller-is-gone >"$RUN_DIR/expired"; then
+            printf 'reverted\t%s\n' "$gone"
+        else
+            printf 'left\t%s\t%s\n' "$gone" "$(sed -n "s/^failed$TAB//p" "$RUN_DIR/expired" | tr '\n' ';')"
+        fi
     fi
     for folder in "$RUNS"/*/; do
         run=${folder%/} run=${run##*/}

@@ -89,11 +89,14 @@ class Guard:
         problem = self._tried(seconds)
         if not problem:
             return ""
-        if self._take_back():
+        left = self._take_back()
+        if left is not None:
             until = time.monotonic() + journal.GUARD_S
         self._run.ended = True
         back = self._reached(until + LATE_S)
         after = "it works again" if back else "and there is none even so: use the node's console"
+        if left:
+            after += f"; could not be taken back: {left}"
         return f"taken back, because a new connection was not possible ({problem}); {after}"
 
     def _tried(self, seconds: float) -> str:
@@ -114,20 +117,23 @@ class Guard:
         shell = getattr(self._session.host.connector, "shell", None)
         return shell is None or bool(shell.alive)
 
-    def _take_back(self) -> bool:
+    def _take_back(self) -> str | None:
         """Do at once what the node does by itself when the time is up; else wait until it has.
 
-        Tells whether it could be done at once.
+        Returns what could not be taken back, None where only the node knows.
         """
+        command = f"{PROGRAM} expire {self._run.id} no-new-connection-was-possible"
         try:
-            self._session.execute(f"{PROGRAM} expire {self._run.id} no-new-connection-was-possible")
+            code, out, err = self._session.execute(command)
         except UnreachableError:
             since = self._run.armed_at or time.monotonic()
             gevent.sleep(max(0.0, since + journal.GUARD_S + SPARE_S - time.monotonic()))
-            return False
+            return None
         finally:
             self._run.armed_at = None
-        return True
+        rows = [line.partition("\t") for line in out.decode(errors="replace").splitlines()]
+        failed = [item for kind, _, item in rows if kind == "failed"]
+        return "; ".join(failed) or (err.decode(errors="replace").strip() if code else "")
 
     def _reached(self, until: float) -> bool:
         """Tell whether a new connection can be made again."""
