@@ -1,16 +1,19 @@
-"""What the journal costs an apply: python -m benchmarks.journal [ROUNDS]
+"""What the journal costs an apply: python -m benchmarks.journal [ROUNDS] [--machine]
 
-Side by side on one container node: the same changes with and without the journal, in turn. Prints
-seconds, round trips and the ratio. Needs root and systemd-nspawn.
+Side by side on one node: the same changes with and without the journal, in turn, from the same
+state. Prints seconds, round trips and the ratio. On a container node (needs root and
+systemd-nspawn) a small site; with --machine the whole site on an emulated machine, its packages
+fetched before.
 """
 
 from __future__ import annotations
 
+import argparse
 import statistics
-import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from itertools import chain
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -22,10 +25,11 @@ prepare_process()
 from pyinfra.api import StringCommand  # noqa: E402 - after gevent's patches
 from tests.support import write_inventory  # noqa: E402
 
+from nodeproof.catalog.distributions import distributions  # noqa: E402
 from nodeproof.engine import run as engine  # noqa: E402
-from nodeproof.engine.adapter.inventory import Fleet, load  # noqa: E402
+from nodeproof.engine.adapter.inventory import load  # noqa: E402
 from nodeproof.engine.result import Command, Node, NodeStatus  # noqa: E402
-from nodeproof.lab import containers  # noqa: E402
+from nodeproof.lab import Lab, containers  # noqa: E402
 from nodeproof.operations.journal import Change, OpenRun  # noqa: E402
 
 PACKAGES = ("chrony", "rsync", "tree", "jq")
@@ -37,6 +41,13 @@ SITE = {
     },
     "ssh": {"max_sessions": 7},
 }
+WHOLE = {
+    "system": SITE["system"],
+    "containers": {"podman": True, "docker": True},
+    "confinement": {},
+    "ssh": {"max_sessions": 7},
+}
+FETCHED = {*PACKAGES, *chain(*distributions()["debian-13"].packages.values())}
 UNDO = (
     f"sudo sh -c 'DEBIAN_FRONTEND=noninteractive apt-get -q -y purge {' '.join(PACKAGES)}; "
     "userdel -r alice; groupdel ml; rm -f /etc/sudoers.d/nodeproof-alice "
@@ -73,33 +84,56 @@ def without() -> Iterator[None]:
         yield
 
 
-def applied(fleet: Fleet) -> tuple[float, int]:
+def applied(inventory: Path, layers: tuple[str, ...]) -> tuple[float, int]:
     """Apply once; return seconds and round trips."""
-    options = engine.Options(layers=("system", "ssh"), ask_password=lambda host: "")
-    (node,) = engine.run(Command.APPLY, fleet, options, Quiet()).nodes
+    options = engine.Options(layers=layers, ask_password=lambda host: "")
+    (node,) = engine.run(Command.APPLY, load(str(inventory)), options, Quiet()).nodes
     assert node.status is NodeStatus.CHANGED, (node.status, node.reason)  # noqa: S101
     return node.duration_s, node.round_trips
 
 
-def main(rounds: int) -> None:
+@contextmanager
+def container(folder: Path) -> Iterator[tuple[Path, Callable[[], object]]]:
+    """Give an inventory and what takes its changes away again."""
+    with containers(["bench"], "debian-13", preinstall=("tzdata",)) as (node,):
+        inventory = write_inventory(folder, [node], SITE)
+        node.ssh(UNDO)
+        applied(inventory, tuple(SITE))  # lists and archives of packages are there from now on
+        yield inventory, lambda: node.ssh(UNDO)
+
+
+@contextmanager
+def machine(folder: Path) -> Iterator[tuple[Path, Callable[[], object]]]:
+    """Give an inventory of an emulated machine, and what resets it."""
+    lab = Lab("bench-journal")
+    try:
+        (node,) = lab.up(["bench"], distribution="debian-13")
+        node.ssh(
+            f"sudo sh -c 'apt-get -q update && apt-get -q -y -d install {' '.join(sorted(FETCHED))}'"
+        )
+        node.snapshot("bench")
+        yield write_inventory(folder, [node], WHOLE), lambda: node.reset("bench")
+    finally:
+        lab.down(purge=True)
+
+
+def main() -> None:
     """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("rounds", type=int, nargs="?", default=5)
+    parser.add_argument("--machine", action="store_true", help="the whole site on a machine")
+    asked = parser.parse_args()
     found: dict[str, list[tuple[float, int]]] = {"without": [], "with": []}
+    layers = tuple(WHOLE if asked.machine else SITE)
     with (
         tempfile.TemporaryDirectory() as folder,
-        containers(["bench"], "debian-13", preinstall=("tzdata",)) as (node,),
+        (machine if asked.machine else container)(Path(folder)) as (inventory, undo),
     ):
-        inventory = write_inventory(Path(folder), [node], SITE)
-        node.ssh(UNDO)
-        applied(load(str(inventory)))  # lists and archives of packages are there from now on
-        for _ in range(rounds):
+        for _ in range(asked.rounds):
             for way in found:
-                node.ssh(UNDO)
-                fleet = load(str(inventory))
-                if way == "with":
-                    found[way].append(applied(fleet))
-                else:
-                    with without():
-                        found[way].append(applied(fleet))
+                undo()
+                with nullcontext() if way == "with" else without():
+                    found[way].append(applied(inventory, layers))
     for way, measured in found.items():
         seconds = [one for one, _ in measured]
         print(
@@ -108,8 +142,8 @@ def main(rounds: int) -> None:
             f"{max(trips for _, trips in measured)} round trips"
         )
     medians = [statistics.median(s for s, _ in found[way]) for way in ("with", "without")]
-    print(f"ratio    {medians[0] / medians[1]:.3f} over {rounds} rounds")
+    print(f"ratio    {medians[0] / medians[1]:.3f} over {asked.rounds} rounds")
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 5)
+    main()
