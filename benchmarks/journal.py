@@ -108,9 +108,8 @@ def machine(folder: Path) -> Iterator[tuple[Path, Callable[[], object]]]:
     lab = Lab("bench-journal")
     try:
         (node,) = lab.up(["bench"], distribution="debian-13")
-        node.ssh(
-            f"sudo sh -c 'apt-get -q update && apt-get -q -y -d install {' '.join(sorted(FETCHED))}'"
-        )
+        fetch = f"apt-get -q -y --download-only install {' '.join(sorted(FETCHED))}"
+        node.ssh(f"sudo sh -c 'apt-get -q update && {fetch}'")
         node.snapshot("bench")
         yield write_inventory(folder, [node], WHOLE), lambda: node.reset("bench")
     finally:
