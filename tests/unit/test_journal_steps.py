@@ -374,6 +374,55 @@ def test_daemons_are_told_once_and_in_their_order(node: Node) -> None:
     assert told == ["a.service", "b.service"]
 
 
+UNIT = """#!/bin/sh
+case $1 in
+    show) printf 'LoadState=loaded\\nUnitFileState=enabled\\nActiveState=%s\\n' "$(cat {state})" ;;
+    is-active) grep -qx active {state} ;;
+    start) echo active >{state} ;;
+    stop) echo inactive >{state} ;;
+    is-system-running) cat {state}.system ;;
+esac
+"""
+
+
+def daemon(node: Node, state: str) -> Path:
+    """Give the node one daemon; return the file that holds its state."""
+    path = node.folder / "daemon"
+    path.write_text(f"{state}\n")
+    Path(f"{path}.system").write_text("running\n")
+    (node.folder / "stubs/systemctl").write_text(UNIT.format(state=path))
+    return path
+
+
+def test_a_daemon_that_came_to_its_end_runs_again(node: Node) -> None:
+    """It would not start with what was changed: a profile, a port, a rule."""
+    state = daemon(node, "active")
+    node.begin()
+    node.call("step", "R1", "0", "l", "n", "told\tssh.service", "--", f"echo failed >{state}; exit 1")
+    assert state.read_text() == "failed\n"
+    node.reverted()
+    assert state.read_text() == "active\n"
+
+
+def test_a_daemon_that_was_stopped_before_stays_so(node: Node) -> None:
+    state = daemon(node, "inactive")
+    node.begin()
+    node.made(f"echo active >{state}", "unit\tssh.service")
+    node.made(":", "told\tssh.service")
+    node.reverted()
+    assert state.read_text() == "inactive\n"
+
+
+def test_a_boot_starts_no_daemon_of_its_own_accord(node: Node) -> None:
+    state = daemon(node, "active")
+    node.begin()
+    node.made(":", "told\tssh.service")
+    state.write_text("inactive\n")
+    Path(f"{state}.system").write_text("starting\n")
+    node.reverted()
+    assert state.read_text() == "inactive\n"
+
+
 # --- retention ---
 
 

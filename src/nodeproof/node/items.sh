@@ -41,6 +41,8 @@ restore_unit() {
     esac
 }
 
+later_unit() { :; } # noted for those who are told later
+
 # At boot nothing may be waited for: it would wait for the guard's unit, which stands before it.
 _systemctl() { # _systemctl VERB UNIT
     case $(systemctl is-system-running 2>/dev/null) in
@@ -49,16 +51,27 @@ _systemctl() { # _systemctl VERB UNIT
     esac
 }
 
-# --- told: nothing of its own; a unit that must take up what was restored ---------------------------
+# --- told: a unit that must take up what was restored ------------------------------------------------
 
-state_told() { echo -; }
+state_told() { state_unit "$1"; }
 save_told() { :; }
 restore_told() { :; }
 later_told() {
     if systemctl is-active --quiet -- "$1"; then
-        _systemctl reload-or-restart "$1"
+        _systemctl reload-or-restart "$1" || return 1
+    elif _came_to_its_end "$@"; then
+        systemctl reset-failed -- "$1" 2>/dev/null
+        _systemctl start "$1" || return 1
     fi
     rm -f -- "$RUN_DIR/pending/$1"
+}
+
+# Over what was changed: it ran before, and neither a restored state has it stopped nor the boot.
+_came_to_its_end() { # _came_to_its_end UNIT PREFIX
+    case $(systemctl is-system-running 2>/dev/null) in initializing | starting) return 1 ;; esac
+    case $(cat "$2.was" 2>/dev/null) in *running*) ;; *) return 1 ;; esac
+    case $(state_unit "$1") in *absent*) return 1 ;; esac
+    ! grep -q "^unit$TAB$1$TAB" "$LATER"
 }
 
 # --- apparmor: `path profile`, as the kernel holds it -----------------------------------------------

@@ -22,7 +22,7 @@ _undo_item() { # _undo_item STEP NUMBER
     line=$(sed -n "${2}p" "$1/items")
     kind=${line%%"$TAB"*} item=${line#*"$TAB"}
     # Before it is restored: the later part must not be forgotten if this is interrupted.
-    case $kind in told | apparmor) _note_later "$kind" "$item" "$1/$2" ;; esac
+    case $kind in told | apparmor | unit) _note_later "$kind" "$item" "$1/$2" ;; esac
     { spare "$kind" "$item" "$1/$2" && "restore_$kind" "$item" "$1/$2"; } </dev/null
 }
 
