@@ -398,7 +398,8 @@ def test_a_daemon_that_came_to_its_end_runs_again(node: Node) -> None:
     """It would not start with what was changed: a profile, a port, a rule."""
     state = daemon(node, "active")
     node.begin()
-    node.call("step", "R1", "0", "l", "n", "told\tssh.service", "--", f"echo failed >{state}; exit 1")
+    fails = f"echo failed >{state}; exit 1"
+    node.call("step", "R1", "0", "l", "n", "told\tssh.service", "--", fails)
     assert state.read_text() == "failed\n"
     node.reverted()
     assert state.read_text() == "active\n"
