@@ -7,7 +7,7 @@ PYTEST := $(RUN) pytest
 ALONE := tests/nodes/test_lab_container.py
 FAST := tests/unit tests/test_operations.py tests/test_facts.py
 
-.PHONY: demo test lint fast nodes machines attempts faults thorough test-grub test-vagrant setup-% clean
+.PHONY: demo test lint fast nodes machines faults thorough test-grub test-vagrant setup-% clean
 
 demo: setup-demo
 	$(RUN) nodeproof demo
@@ -38,10 +38,7 @@ thorough: setup-fast
 machines: setup-machines
 	$(PYTEST) -m machines -n 2 --dist loadfile --durations=8 tests/machines
 
-# About an hour on two emulated machines; FAULTS="--seed 1 --kinds power_reset" for some of it.
-attempts: setup-machines
-	$(PYTEST) -m attempts -s tests/machines/test_lockouts.py tests/machines/test_faults.py
-
+# Hours on two emulated machines; FAULTS="--seed 1 --kinds power_reset" for some of it.
 faults: setup-machines
 	$(RUN) tests.faults $(FAULTS)
 

@@ -12,7 +12,7 @@ from tests.held import Held
 from tests.lockouts.attempts import CONFINES
 from tests.lockouts.proof import Prepared, prepared
 
-pytestmark = pytest.mark.attempts
+pytestmark = pytest.mark.machines
 
 
 @pytest.fixture(scope="module")
