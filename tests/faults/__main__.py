@@ -23,6 +23,8 @@ def main() -> int:
     parser.add_argument("--kinds", default=",".join(KINDS), help="which, separated by commas")
     parser.add_argument("--distribution", default="debian-13")
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--minutes", type=float, default=1e6, help="when to begin no other fault")
+    parser.add_argument("--resume", action="store_true", help="go on with this seed's campaign")
     parser.add_argument("--keep", action="store_true", help="keep the machines for the next time")
     parser.add_argument("--containers", action="store_true", help="container nodes: quick, few")
     asked = parser.parse_args()
@@ -43,8 +45,11 @@ def main() -> int:
         asked.distribution,
         keep=asked.keep,
         container=asked.containers,
+        until=time.monotonic() + asked.minutes * 60,
         say=lambda text: print(text, flush=True),  # noqa: T201
     )
+    if asked.resume:
+        campaign.resume()
     began = time.monotonic()
     outcomes = campaign.run(tasks(asked.seed, asked.count, kinds, asked.full), asked.workers)
     print(f"\nAll, after {(time.monotonic() - began) / 60:.0f} minutes:")  # noqa: T201

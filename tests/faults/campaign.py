@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import random
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
@@ -62,35 +63,58 @@ class Campaign:
     """Whether the machines stay for the next campaign."""
     container: bool = False
     """Whether container nodes stand in for machines, where the kinds allow it."""
+    until: float = float("inf")
+    """When, as time.monotonic() says, no other fault is begun."""
     say: Callable[[str], None] = print
     outcomes: list[Outcome] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
+    @property
+    def _record(self) -> Path:
+        return self.folder / "outcomes.jsonl"
+
+    def resume(self) -> None:
+        """Take what an earlier part of this campaign found; its faults are not made again."""
+        lines = self._record.read_text().splitlines() if self._record.exists() else []
+        for row in map(json.loads, lines):
+            task, evidence = Task(**row.pop("task")), row.pop("evidence")
+            self.outcomes.append(Outcome(task, **row, evidence=Path(evidence)))
+
     def run(self, chains: Sequence[Sequence[Task]], workers: int) -> list[Outcome]:
-        """Make all faults; chains are not torn apart."""
+        """Make all faults that were not made yet; chains are not torn apart."""
         queue: SimpleQueue[Sequence[Task]] = SimpleQueue()
+        done = {outcome.task.number for outcome in self.outcomes}
         for chain in sorted(chains, key=lambda chain: chain[0].full):
-            queue.put(chain)
+            if left := [task for task in chain if task.number not in done]:
+                queue.put([replace(left[0], chained=False), *left[1:]])
         threads = [
             threading.Thread(target=self._work, args=(f"{number}", queue))
             for number in range(1, workers + 1)
         ]
         for thread in threads:
             thread.start()
-        for thread in threads:
-            thread.join()
+        try:
+            for thread in threads:
+                thread.join()
+        except KeyboardInterrupt:
+            self.until = 0.0
+            self.say("ending after the faults that are under way")
+            for thread in threads:
+                thread.join()
         return sorted(self.outcomes, key=lambda outcome: outcome.task.number)
 
     def _work(self, worker: str, queue: SimpleQueue[Sequence[Task]]) -> None:
         bench: Bench | None = None
         try:
-            while True:
+            while time.monotonic() < self.until:
                 try:
                     chain = queue.get_nowait()
                 except Empty:
                     return
                 bench = self._bench(worker, bench, full=chain[0].full)
                 for task in chain:
+                    if time.monotonic() > self.until:
+                        return
                     if self._fault(bench, task).lost:
                         break  # what comes after a loss in a chain would say nothing
         except Exception as error:
@@ -167,6 +191,8 @@ class Campaign:
     def _add(self, outcome: Outcome) -> None:
         with self._lock:
             self.outcomes.append(outcome)
+            with self._record.open("a") as record:
+                record.write(json.dumps(asdict(outcome), default=str) + "\n")
             self.say(line(outcome))
 
 

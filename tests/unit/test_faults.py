@@ -92,3 +92,34 @@ def test_a_worker_that_cannot_go_on_is_a_loss(
     outcomes = Campaign(1, tmp_path, say=said.append).run([[Task(1, "reboot", 0)]], workers=1)
     assert [outcome.lost for outcome in outcomes] == ["OSError('no machine')"]
     assert "LOST" in said[0]
+
+
+def test_a_campaign_goes_on_where_it_was_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was found stays; of a chain, the first fault that is left begins on a reset machine."""
+    made: list[Task] = []
+
+    def fault(self: Campaign, bench: Bench, task: Task) -> Outcome:
+        made.append(task)
+        outcome = Outcome(task, lost="gone" if task.number == 1 else "", evidence=tmp_path)
+        self._add(outcome)
+        if task.number == 1:
+            self.until = 0.0
+        return outcome
+
+    monkeypatch.setattr(Campaign, "_fault", fault)
+    monkeypatch.setattr(Campaign, "_bench", lambda *words, **options: None)
+    chains = [[Task(1, "reboot", 5)], [Task(2, "reboot", 6), Task(3, "oom_kill", 7, chained=True)]]
+    for part in (chains[:1], chains):
+        one = Campaign(1, tmp_path, say=lambda text: None)
+        one.resume()
+        outcomes = one.run(part, workers=1)
+    assert made == [chains[0][0], *chains[1]]
+    assert [outcome.lost for outcome in outcomes] == ["gone", "", ""]
+    assert summary(outcomes) == "3 faults of 2 kinds, 1 lost"
+    (left,) = [Task(4, "reboot", 8, chained=True)]
+    again = Campaign(1, tmp_path, say=lambda text: None)
+    again.resume()
+    again.run([[chains[1][1], left]], workers=1)
+    assert made[-1] == Task(4, "reboot", 8)
