@@ -166,7 +166,7 @@ def _machine(name: str, distribution: str, *, full: bool) -> Any:
     (machine,) = Lab(name).up(
         [NODE],
         distribution=distribution,
-        cpus=2 if full else 1,
+        cpus=1,
         memory_mb=2048 if full else 1536,
         preinstall=sorted(packages),
     )

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from nodeproof.lab import Lab, Machine
-from tests.machines.story import SITE
 from tests.support import write_inventory
 
 
@@ -23,6 +22,8 @@ def machine(request: pytest.FixtureRequest) -> Iterator[Machine]:
 
 
 @pytest.fixture(scope="class")
-def inventory(machine: Machine, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The machine with the site's settings."""
-    return write_inventory(tmp_path_factory.mktemp("story"), [machine], SITE)
+def inventory(
+    machine: Machine, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The machine with its story's settings."""
+    return write_inventory(tmp_path_factory.mktemp("story"), [machine], request.cls.site)

@@ -54,7 +54,7 @@ def show_progress() -> None:
     help="What they run.",
 )
 @click.option(
-    "--cpus", default=2, show_default=True, type=click.IntRange(1, 64), help="Of each machine."
+    "--cpus", default=1, show_default=True, type=click.IntRange(1, 64), help="Of each machine."
 )
 @click.option(
     "--memory",

@@ -52,7 +52,7 @@ class Lab:
         names: Sequence[str],
         *,
         distribution: str = "debian-13",
-        cpus: int = 2,
+        cpus: int = 1,
         memory_mb: int = 2048,
         preinstall: Sequence[str] = (),
     ) -> list[Machine]:
