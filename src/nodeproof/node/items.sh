@@ -83,8 +83,10 @@ state_apparmor() {
 }
 save_apparmor() { :; }
 restore_apparmor() {
-    [ "$(cat "$2.was")" != absent ] || [ "$(state_apparmor "$1")" = absent ] ||
-        printf %s "${1#* }" >$PROFILES/.remove
+    local file=${1%% *}
+    [ "$(cat "$2.was")" = absent ] || return 0
+    rm -f -- /var/cache/apparmor/*/"${file##*/}" # compiled
+    [ "$(state_apparmor "$1")" = absent ] || printf %s "${1#* }" >$PROFILES/.remove
 }
 later_apparmor() {
     [ "$(cat "$2.was")" = absent ] || [ ! -e "${1%% *}" ] ||
