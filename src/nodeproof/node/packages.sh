@@ -10,8 +10,9 @@ _NOT_THEIRS='^/etc/(passwd|shadow|group|gshadow|subuid|subgid)-?$|^/etc/(\.pwd\.
 # `state<TAB>name<TAB>version` of all that dpkg knows. Its own files are read: apt's tools take a
 # second to say the same.
 _all() { dpkg-query -W -f '${db:Status-Abbrev}\t${binary:Package}\t${Version}\n'; }
-_installed() { _all | sed -n 's/^[ih]i \t//p' | sort; }
+_installed() { _all | sed -n 's/^.[^nc].\t//p' | sort; } # also those that were cut off half way
 _known() { _all | sed -n '/^un/d;s/^[^\t]*\t\([^\t]*\)\t.*/\1/p' | sort; }
+_torn() { _all | sed -n 's/^..R\t\([^\t]*\)\t.*/\1/p' | sort; } # so cut off that apt does nothing before they are gone
 _held() { _all | sed -n 's/^h. \t\([^\t]*\)\t.*/\1/p' | sort; }
 _auto() { # what nobody asked for, but other packages: NAME:ARCHITECTURE
     [ ! -e /var/lib/apt/extended_states ] || awk -F ': ' '
@@ -19,7 +20,7 @@ _auto() { # what nobody asked for, but other packages: NAME:ARCHITECTURE
         $1 == "Auto-Installed" && $2 { print name ":" architecture }' /var/lib/apt/extended_states | sort
 }
 
-state_packages() { _all | sed -n '/^[ih]i /p' | _hash; }
+state_packages() { _all | sed -n '/^.[^nc]/p' | _hash; }
 
 save_packages() {
     _kept "$2" && tar --numeric-owner --acls --xattrs --selinux -C / -cf "$2.tar" etc 2>/dev/null &&
@@ -110,6 +111,8 @@ restore_packages() {
     [ -e "$2.now.list" ] || after_packages "$1" "$2" || return 1 # interrupted: take what is there
     : >"$log"
     dpkg --force-confdef --force-confold --configure -a >>"$log" 2>&1
+    _torn >"$2.pre"
+    _new "$2" | comm -12 - "$2.pre" | xargs -r dpkg --purge --force-depends --force-remove-reinstreq -- >>"$log" 2>&1
     new=$(_new "$2" | _present "$2")
     _manifest | cut -f 1 | sort -u >"$2.pre"
     # shellcheck disable=SC2086 # lists of names
