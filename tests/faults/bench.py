@@ -47,8 +47,8 @@ TOOLS = ("e2fsprogs", "nftables")
 USER_FILES = """\
 set -eu
 home=/home/ops
-mkdir -p $home/work /srv/models /var/lib/mine "/srv/with space"
-echo 'my notes' >$home/work/notes.txt
+mkdir -p $home/papers /srv/models /var/lib/mine "/srv/with space"
+echo 'my notes' >$home/papers/notes.txt
 echo 'alias ll="ls -l"' >>$home/.bashrc
 echo secret >$home/.token; chmod 600 $home/.token
 chown -R ops:ops $home
@@ -66,7 +66,7 @@ echo kept >/home/keeper/kept; chown keeper:keeper /home/keeper/kept
 """What a user has on the machine; none of it is nodeproof's business."""
 
 WATCHED = (
-    *("/home/ops/work", "/home/ops/.bashrc", "/home/ops/.token", "/home/ops/models"),
+    *("/home/ops/papers", "/home/ops/.bashrc", "/home/ops/.token", "/home/ops/models"),
     *("/home/ops/.ssh", "/srv/models", "'/srv/with space'", "/etc/mine.conf", "/var/lib/mine"),
     *("/etc/ssh/sshd_config.d/50-mine.conf", "/etc/sudoers.d/50-mine", "/etc/sudoers.d/90-lab"),
     *("/var/spool/cron/crontabs/ops", "/home/keeper", "/etc/fstab", "/etc/resolv.conf"),

@@ -392,7 +392,7 @@ class UserEdits(Kind):
     def strike(self, scene: Scene) -> None:
         scene.at_any()
         scene.hands.run(
-            "echo 'mine = 2' >>/etc/mine.conf; echo 'one more note' >>/home/ops/work/notes.txt; "
+            "echo 'mine = 2' >>/etc/mine.conf; echo 'one more note' >>/home/ops/papers/notes.txt; "
             "echo 'alias la=ls' >>/home/ops/.bashrc; echo new >/srv/models/added; "
             "useradd -m colleague; usermod -aG games ops; echo a >/etc/colleague.conf; "
             "echo '18 4 * * * true' | crontab -u ops -"
