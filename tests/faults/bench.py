@@ -27,7 +27,7 @@ SITE: dict[str, Any] = {
     "confinement": {},
     "ssh": {"max_sessions": 20},
 }
-"""All four layers; the engine is on the machine already, small packages really are installed."""
+"""All four layers; the engine and chrony are there already, small packages really are installed."""
 
 FULL: dict[str, Any] = {**SITE, "containers": {"podman": True, "docker": True}}
 """The same with engines, on a machine that has neither."""
@@ -43,6 +43,8 @@ LIGHT: dict[str, Any] = {
 
 TOOLS = ("e2fsprogs", "nftables")
 """What the faults are made with."""
+WAITED_FOR = "chrony"
+"""What an apply would wait for longest; smaller packages are really installed."""
 
 USER_FILES = """\
 set -eu
@@ -80,14 +82,14 @@ PICTURE = (
 
 OWN_VAR = """\
 set -eu
-truncate -s 2G /var.img
-mkfs.ext4 -q -F -N 60000 /var.img
+dd if=/dev/zero of=/var.img bs=1M count=1200 status=none
+mkfs.ext4 -q -F -N 60000 -E nodiscard /var.img
 mount -o loop /var.img /mnt
 cp -a /var/. /mnt/
 umount /mnt
 echo '/var.img /var ext4 loop,defaults 0 2' >>/etc/fstab
 """
-"""A /var of its own, which can be full while / is not, with few inodes."""
+"""A /var of its own, which can be full while / is not, and not while / is; with few inodes."""
 
 
 @dataclass
@@ -152,13 +154,22 @@ def made(name: str, distribution: str, folder: Path, *, full: bool, container: b
     assert planned.code == 0, planned.out + planned.err
     bench.changes = planned.changed(NODE)
     if not full:
-        began = time.monotonic()
-        done = nodeproof("apply", bench.inventory, "--yes", "--json")
-        assert done.code == 0, done.out + done.err
-        bench.apply_s = time.monotonic() - began
-        verified = nodeproof("verify", bench.inventory, "--json")
-        assert verified.code == 0, verified.failing(NODE)
+        bench.apply_s = _measured(bench, folder / "apply_s")
     return bench
+
+
+def _measured(bench: Bench, known: Path) -> float:
+    """Apply and verify without a fault, once a campaign; return the seconds of the apply."""
+    if known.exists():
+        return float(known.read_text())
+    began = time.monotonic()
+    done = nodeproof("apply", bench.inventory, "--yes", "--json")
+    assert done.code == 0, done.out + done.err
+    seconds = time.monotonic() - began
+    verified = nodeproof("verify", bench.inventory, "--json")
+    assert verified.code == 0, verified.failing(NODE)
+    known.write_text(f"{seconds:.1f}")
+    return seconds
 
 
 def _machine(name: str, distribution: str, *, full: bool) -> Any:
@@ -176,7 +187,7 @@ def _machine(name: str, distribution: str, *, full: bool) -> Any:
 def unmade(bench: Bench) -> None:
     """Take away much of what an apply made, so that there is something to do again."""
     script = (
-        "export DEBIAN_FRONTEND=noninteractive; dpkg --purge rsync tree chrony >/dev/null 2>&1; "
+        "export DEBIAN_FRONTEND=noninteractive; dpkg --purge rsync tree >/dev/null 2>&1; "
         "rm -f /etc/ssh/sshd_config.d/10-nodeproof.conf /etc/sudoers.d/nodeproof-trainer "
         "/etc/apparmor.d/nodeproof-workload; timedatectl set-timezone UTC; "
         "systemctl reload ssh; for u in trainer second third; do userdel -r $u; done 2>/dev/null; "
@@ -191,6 +202,7 @@ def _prepare(bench: Bench) -> None:
     machine.ssh(["sudo", "sh", "-c", USER_FILES])
     machine.ssh("sudo apt-get -q -q update")
     if not bench.full and not bench.container:
+        machine.ssh(f"sudo DEBIAN_FRONTEND=noninteractive apt-get -q -y install {WAITED_FOR}")
         machine.ssh(["sudo", "sh", "-c", OWN_VAR])
         machine.ssh("sudo systemctl reboot", check=False)
         time.sleep(5)

@@ -14,7 +14,9 @@ from queue import Empty, SimpleQueue
 from nodeproof.errors import NodeproofError
 from tests.faults.aftermath import Aftermath, Lost
 from tests.faults.bench import NODE, Bench, made, unmade
-from tests.faults.kinds import KINDS, Kind, UserEdits
+from tests.faults.kinds import KINDS
+from tests.faults.kinds.kind import Kind
+from tests.faults.kinds.software import UserEdits
 from tests.faults.prober import Prober
 from tests.faults.scene import MissedError, Scene
 from tests.held import Held
@@ -118,7 +120,8 @@ class Campaign:
                     if self._fault(bench, task).lost:
                         break  # what comes after a loss in a chain would say nothing
         except Exception as error:
-            self._add(Outcome(Task(0, f"worker {worker}", 0), lost=f"{error!r}"))
+            why = f"{error!r} {getattr(error, 'hint', '')}".strip()
+            self._add(Outcome(Task(0, f"worker {worker}", 0), lost=why))
         finally:
             if bench is not None and (bench.container or not self.keep):
                 bench.close()

@@ -11,7 +11,7 @@ from typing import Self
 from nodeproof.lab import ssh
 from tests.faults.bench import ran
 
-PAUSE_S = 2.0
+PAUSE_S = 6.0
 TRY_S = 25.0
 
 

@@ -44,10 +44,22 @@ class Prepared:
         return str(self.node.ssh(["sudo", "sh", "-c", script]).stdout)
 
     def result(self) -> str:
-        """Wait until nothing waits to be confirmed; return how the newest run ended."""
-        armed = f"n={BACK_S}; while [ -e /var/lib/nodeproof/armed ] && [ $n -gt 0 ]"
-        script = f"{armed}; do sleep 1; n=$((n - 1)); done; {PROGRAM} runs | tail -n 1 | cut -f 2"
-        return str(self.node.ssh(["sudo", "sh", "-c", script]).stdout)
+        """Wait until nothing is confirmed or under way any more; return how the newest run ended.
+
+        A run is under way as long as the process of its connection is, which ends after ours. What
+        is taken back may restart sshd: for that moment it answers nobody.
+        """
+        script = (
+            f"newest() {{ {PROGRAM} runs | tail -n 1 | cut -f 2; }}; n={BACK_S}; "
+            'while [ -e /var/lib/nodeproof/armed ] || [ "$(newest)" = running ]; '
+            "do [ $n -gt 0 ] || break; sleep 1; n=$((n - 1)); done; newest"
+        )
+        until = time.monotonic() + BACK_S
+        while True:
+            done = self.node.ssh(["sudo", "sh", "-c", script], check=time.monotonic() > until)
+            if done.returncode == 0:
+                return str(done.stdout)
+            time.sleep(1)
 
     def log(self) -> str:
         """Return the newest run's log."""

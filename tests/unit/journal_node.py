@@ -119,8 +119,8 @@ class Node:
     def call(
         self, *words: str, told: bytes = b"", **more: str
     ) -> subprocess.CompletedProcess[bytes]:
-        """Run the program; what it prints is bytes."""
-        return subprocess.run(
+        """Run the program and what it leaves in the background; what it prints is bytes."""
+        done = subprocess.run(
             [self.shell, self.program, *words],
             env=self.environment(**more),
             input=told,
@@ -129,6 +129,14 @@ class Node:
             check=False,
             start_new_session=True,  # tests kill the whole group
         )
+        self.at_rest()
+        return done
+
+    def at_rest(self, seconds: float = 2) -> None:
+        """Wait until no step is at work; a daemon that a test left may be for ever."""
+        lock = self.folder / "run/owner.step"
+        if lock.exists():
+            subprocess.run(["flock", "-w", str(seconds), lock, "true"], check=False)
 
     def good(self, *words: str, told: bytes = b"") -> list[list[str]]:
         """Run the program, which must succeed; return the rows that it prints."""

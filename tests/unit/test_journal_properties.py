@@ -107,7 +107,9 @@ class World:
 
     def grown(self) -> None:
         """What the journal knows of a step does not change any more."""
-        for path in self.node.runs.glob("*/[0-9]*/*"):
+        for path in self.node.runs.glob("*/[0-9]*/**/*"):
+            if path.is_dir() and not path.is_symlink():
+                continue
             if path.name.startswith("undone") or path.name.endswith((".merged", ".taken", ".new")):
                 continue
             digest = repr(path.readlink()) if path.is_symlink() else hash_of(path)

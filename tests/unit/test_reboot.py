@@ -21,7 +21,8 @@ from nodeproof.engine.result import Command, Node, NodeStatus, Reboot, Result
 from nodeproof.engine.run import Options
 from nodeproof.errors import UnreachableError
 from nodeproof.facts.boot import BEFORE, TRYING, Boot, BootData, Grub, Kernel, Loader
-from nodeproof.facts.bootable import Bootable, BootableData, Dkms
+from nodeproof.facts.bootable import Bootable, BootableData
+from nodeproof.facts.dkms import Dkms
 from nodeproof.facts.grub import Entry, Menu
 from nodeproof.facts.node import NodeFacts
 from nodeproof.facts.work import Work
@@ -136,7 +137,14 @@ INITRD_GONE = replace(DIRECT, kernels=(Kernel(OLD, image=True, modules=True),))
         (DIRECT, replace(ROOT, dkms=(Dkms("nvidia", "580", OLD, "installed"),)), ""),
         (DIRECT, replace(ROOT, dkms=(Dkms("nvidia", "580", NEW, "installed"),)),
          f"the DKMS module nvidia is not built for it: run dkms autoinstall -k {OLD}"),
-        (DIRECT, replace(ROOT, dkms=(Dkms("nvidia", "580", OLD, "built"),)), "nvidia is not built"),
+        (DIRECT, replace(ROOT, dkms=(Dkms("nvidia", "580", "", "added"),), headers=False),
+         "is not built for it: the kernel's headers are not installed: install those of "),
+        (DIRECT, replace(ROOT, dkms=(Dkms("nvidia", "580", "", "added"),),
+                         failed={"nvidia/580": ("nv-pci.c:237:9: error: too few arguments",)}),
+         "nvidia is not built for it: its build failed: nv-pci.c:237:9: error: too few arguments"),
+        (DIRECT, replace(ROOT, dkms=(Dkms("nvidia", "580", "", "broken"),)), "its source is gone"),
+        (DIRECT, replace(ROOT, dkms=(Dkms("nvidia", "580", OLD, "built"),)),
+         f"built, but not installed: run dkms install nvidia -k {OLD}"),
         (DIRECT, replace(ROOT, dkms=(Dkms("nvidia", "580", "", "added"),)), "nvidia is not built"),
         (DIRECT, replace(ROOT, dkms=(Dkms("nvidia", "570", NEW, "installed"),
                                      Dkms("nvidia", "580", OLD, "installed"))), ""),

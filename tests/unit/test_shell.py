@@ -262,7 +262,9 @@ def test_replaced_file_keeps_mode_and_owner(shell: Shell, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"\n", b"x" * 57, b"x" * 58, b"end-0\n", os.urandom(200_000)]
+    "content",
+    [b"", b"\n", b"x" * 57, b"x" * 58, b"end-0\n", bytes(range(256)) * 800],
+    ids=lambda content: f"{len(content)} bytes",  # content that is no name, the same everywhere
 )
 def test_content_arrives_byte_for_byte(shell: Shell, tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "file"

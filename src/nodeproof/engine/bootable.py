@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from nodeproof.facts.boot import BootData, Loader
-from nodeproof.facts.bootable import BootableData, Dkms
+from nodeproof.facts.bootable import BootableData
+from nodeproof.facts.dkms import lacking
 
 
 def examine(boot: BootData, bootable: Mapping[str, BootableData]) -> list[str]:
@@ -63,14 +64,10 @@ def _dkms(version: str, found: BootableData) -> Iterator[str]:
     wanted = (one for one in found.dkms if f"{one.module}/{one.version}" not in found.excluded)
     names = dict.fromkeys(one.module for one in wanted)
     for name in names:
-        if not any(_built(one, name, version) for one in found.dkms):
-            yield f"the DKMS module {name} is not built for it: run dkms autoinstall -k {version}"
+        if why := lacking(found.dkms, name, version, found.headers, found.failed):
+            yield f"the DKMS module {name} is not built for it: {why}"
     if found.unsigned:
         yield (
             f"Secure Boot is on and nobody signed {', '.join(found.unsigned)}: sign with an "
             "enrolled key"
         )
-
-
-def _built(one: Dkms, name: str, version: str) -> bool:
-    return (one.module, one.kernel, one.state) == (name, version, "installed")

@@ -6,6 +6,7 @@ from nodeproof.catalog.distributions import (
     Distribution,
     UnsupportedDistributionError,
     distribution,
+    image_based,
 )
 from nodeproof.errors import RefusedError, UnreachableError
 from nodeproof.facts.node import NodeFacts
@@ -24,10 +25,13 @@ def preflight(name: str, facts: NodeFacts, *, writing: bool = True) -> Distribut
             f"{name}: commands run as user {facts.uid} instead of root",
             hint="set _sudo = True in the inventory's group_data/all.py",
         )
-    try:
-        found = distribution(facts.os_id, facts.os_version)
-    except UnsupportedDistributionError as error:
-        raise RefusedError(f"{name}: {error}") from error
+    if facts.image and writing:
+        raise RefusedError(
+            f"{name}: {facts.os_name or facts.os_id} is an image ({facts.image}): nothing is "
+            "installed or changed on it",
+            hint="build what is asked into the image; verify looks at the node as it is",
+        )
+    found = _distribution(name, facts)
     if facts.init != "systemd":
         raise RefusedError(f"{name}: it runs {facts.init or 'no init'} instead of systemd")
     for disk in facts.disks if writing else ():
@@ -38,3 +42,12 @@ def preflight(name: str, facts: NodeFacts, *, writing: bool = True) -> Distribut
                 hint="make room there and apply again",
             )
     return found
+
+
+def _distribution(name: str, facts: NodeFacts) -> Distribution:
+    try:
+        return distribution(facts.os_id, facts.os_version)
+    except UnsupportedDistributionError as error:
+        if facts.image:
+            return image_based(facts.os_id, facts.os_version, facts.os_name, facts.os_like)
+        raise RefusedError(f"{name}: {error}") from error

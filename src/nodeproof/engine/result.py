@@ -87,7 +87,7 @@ class Check(_Model):
     title: str = Field(description="why it matters, one sentence")
     controls: list[str] = Field(description="ids of the controls it proves")
     verdict: Verdict
-    reason: str = Field("", description="why it failed or was skipped")
+    reason: str = Field("", description="why it failed or was skipped; what it measured")
     duration_s: float = Field(0.0, description="seconds")
 
 

@@ -13,8 +13,9 @@ from pyinfra.api import DeployError
 
 from nodeproof import __version__
 from nodeproof.engine.adapter.inventory import Fleet
+from nodeproof.engine.adapter.planned import Planned
 from nodeproof.engine.adapter.pool import each
-from nodeproof.engine.adapter.session import Planned, Session
+from nodeproof.engine.adapter.session import Session
 from nodeproof.engine.canonical import digest
 from nodeproof.engine.fingerprint import Fingerprint, fingerprint
 from nodeproof.engine.journal import close_run, described, notes, open_run, run_id
@@ -25,7 +26,9 @@ from nodeproof.engine.result import Change, ChangeStatus, Command, Node, NodeSta
 from nodeproof.engine.site import deploy_layers
 from nodeproof.engine.stale import refuse_stale
 from nodeproof.errors import NodeproofError, RefusedError, UnreachableError, said
+from nodeproof.facts.accelerators import Accelerators
 from nodeproof.facts.boot import Boot
+from nodeproof.facts.gpu import Gpus
 from nodeproof.facts.journal import Journal, JournalData
 from nodeproof.facts.node import Node as NodeFact
 from nodeproof.facts.node import NodeFacts
@@ -217,8 +220,11 @@ def failed_node(name: str, error: NodeproofError) -> Node:
 
 
 def _inspect(work: _Work) -> Node:
+    work.session.along(Gpus)
     facts = work.facts()
-    return Node(name=work.name, status=NodeStatus.OK, facts=facts.model_dump(mode="json"))
+    accelerators: Accelerators = work.session.fact(Gpus)
+    found = {"accelerators": accelerators.model_dump(mode="json")}
+    return Node(name=work.name, status=NodeStatus.OK, facts=facts.model_dump(mode="json") | found)
 
 
 def _plan(work: _Work) -> Node:

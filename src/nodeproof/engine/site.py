@@ -32,12 +32,16 @@ def deploy_layers(
     distribution: Distribution,
     after: Callable[[str], None] = lambda layer: None,
 ) -> None:
-    """Call the deploys of the layers that a host was asked to have, and `after` each."""
-    for layer in LAYERS:
-        asked = settings.layers.get(layer.name)
-        if asked is not None and layer.name in layers:
-            layer.deploy(asked, facts, distribution)
-            after(layer.name)
+    """Call the deploys of the layers that a host was asked to have, and `after` each.
+
+    Raises DeployError, before the first of them, where the distribution lacks one.
+    """
+    asked = [one for one in LAYERS if one.name in settings.layers and one.name in layers]
+    if lacks := distribution.lacks([one.name for one in asked]):
+        raise DeployError(f"{host.name}: {lacks}")
+    for layer in asked:
+        layer.deploy(settings.layers[layer.name], facts, distribution)
+        after(layer.name)
 
 
 def site(*layers: str) -> None:

@@ -4,32 +4,28 @@
 
 ACCOUNT_FILES="passwd shadow group gshadow subuid subgid"
 
-_accounts() { # print those of the files that exist
-    local name
+state_accounts() { echo copied; } # and merged with what others did since, never compared as a whole
+
+save_accounts() { # in PREFIX.d, also the tools' own backups: passwd- and so on
+    local name into=$2.d
+    set --
     for name in $ACCOUNT_FILES; do
-        [ ! -e "$ETC/$name" ] || echo "$ETC/$name"
+        [ ! -e "$ETC/$name" ] || set -- "$@" "$ETC/$name"
+        [ ! -e "$ETC/$name-" ] || set -- "$@" "$ETC/$name-"
     done
+    mkdir -- "$into" && cp -a -t "$into" -- "$@"
 }
 
-state_accounts() { _accounts | xargs cat -- | _hash; }
-
-save_accounts() { # also the tools' own backups, passwd- and so on
-    local path name
-    for path in $(_accounts); do
-        name=${path##*/}
-        cp -a -- "$path" "$2.$name" || return 1
-        [ ! -e "$path-" ] || cp -a -- "$path-" "$2.$name-" || return 1
-    done
-}
-
-after_accounts() { # what the change left, to tell it from what others did later
-    local path
-    for path in $(_accounts); do cp -- "$path" "$2.now.${path##*/}" || return 1; done
+after_accounts() { # in PREFIX.now.d: what the change left, to tell it from what others did later
+    local name into=$2.now.d
+    set --
+    for name in $ACCOUNT_FILES; do [ ! -e "$ETC/$name" ] || set -- "$@" "$ETC/$name"; done
+    mkdir -p -- "$into" && cp -t "$into" -- "$@"
 }
 
 restore_accounts() {
     local code=0 name
-    _lock_accounts || return 1
+    mkdir -p -- "$2.now.d" && _lock_accounts || return 1
     for name in $ACCOUNT_FILES; do
         _restore_account_file "$name" "$2" || code=1
     done
@@ -40,24 +36,24 @@ restore_accounts() {
 
 _restore_account_file() { # _restore_account_file NAME PREFIX
     local name=$1 there=$ETC/$1 new=$ETC/.$1.nodeproof code
-    [ -e "$2.$name" ] || { # made by the change: taken away unless others changed it
-        [ ! -e "$2.now.$name" ] || ! cmp -s "$2.now.$name" "$there" || rm -f -- "$there" "$there-"
+    [ -e "$2.d/$name" ] || { # made by the change: taken away unless others changed it
+        [ ! -e "$2.now.d/$name" ] || ! cmp -s "$2.now.d/$name" "$there" || rm -f -- "$there" "$there-"
         return
     }
-    [ -e "$there" ] || { cp -a -- "$2.$name" "$new" && sync -- "$new" && mv -fT -- "$new" "$there" || return 1; }
-    [ -e "$2.now.$name" ] || { # interrupted: take what is there
-        cp -- "$there" "$2.taken" && sync -- "$2.taken" && mv -fT -- "$2.taken" "$2.now.$name" || return 1
+    [ -e "$there" ] || { cp -a -- "$2.d/$name" "$new" && sync -- "$new" && mv -fT -- "$new" "$there" || return 1; }
+    [ -e "$2.now.d/$name" ] || { # interrupted: take what is there
+        cp -- "$there" "$2.taken" && sync -- "$2.taken" && mv -fT -- "$2.taken" "$2.now.d/$name" || return 1
     }
-    _merged "$2.$name" "$2.now.$name" "$there" "$name" >"$2.merged"
+    _merged "$2.d/$name" "$2.now.d/$name" "$there" "$name" >"$2.merged"
     code=$?
     case $code in 0 | "$CONFLICT") ;; *) return 1 ;; esac # never half a file
     if ! cmp -s "$2.merged" "$there"; then
-        if ! { cp -a -- "$2.$name" "$new" && cat "$2.merged" >"$new" && sync -- "$new" && mv -fT -- "$new" "$there"; }; then
+        if ! { cp -a -- "$2.d/$name" "$new" && cat "$2.merged" >"$new" && sync -- "$new" && mv -fT -- "$new" "$there"; }; then
             rm -f -- "$new"
             return 1
         fi
     fi
-    if [ -e "$2.$name-" ]; then cp -a -- "$2.$name-" "$there-"; else rm -f -- "$there-"; fi || return 1
+    if [ -e "$2.d/$name-" ]; then cp -a -- "$2.d/$name-" "$there-"; else rm -f -- "$there-"; fi || return 1
     return $code
 }
 
@@ -65,13 +61,13 @@ _unmerged() { # _unmerged PREFIX: print what cannot be merged; later changes cou
     local name current
     for name in $ACCOUNT_FILES; do
         current=$SEEN.$name
-        [ -e "$1.$name" ] && [ -e "$ETC/$name" ] || continue
+        [ -e "$1.d/$name" ] && [ -e "$ETC/$name" ] || continue
         [ -e "$current" ] || cp -- "$ETC/$name" "$current"
-        if [ -e "$1.now.$name" ]; then
-            { _merged "$1.$name" "$1.now.$name" "$current" "$name" >"$current.new"; } 2>&1
+        if [ -e "$1.now.d/$name" ]; then
+            { _merged "$1.d/$name" "$1.now.d/$name" "$current" "$name" >"$current.new"; } 2>&1
             mv -f -- "$current.new" "$current"
         else
-            cp -- "$1.$name" "$current"
+            cp -- "$1.d/$name" "$current"
         fi
     done
 }
@@ -80,8 +76,8 @@ conflicts_accounts() { # print what cannot be merged, and who is at work
     local user
     _unmerged "$2"
     # Whoever is taken away must not be at work.
-    [ ! -e "$2.now.passwd" ] || cut -d : -f 1 "$2.now.passwd" | while read -r user; do
-        _has "$2.passwd" "$user" || ! _has "$ETC/passwd" "$user" ||
+    [ ! -e "$2.now.d/passwd" ] || cut -d : -f 1 "$2.now.d/passwd" | while read -r user; do
+        _has "$2.d/passwd" "$user" || ! _has "$ETC/passwd" "$user" ||
             [ -z "$(find /proc -maxdepth 1 -user "$user" -print -quit 2>/dev/null)" ] ||
             printf '%s\n' "$user has running processes"
     done

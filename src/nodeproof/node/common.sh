@@ -25,11 +25,18 @@ die() { # die MESSAGE [CODE]
 now() { date -u +%Y-%m-%dT%H:%M:%SZ; }
 
 stored() { # stored FOLDER: all that is in it survives a power cut
-    find "$1" -depth \( -type f -o -type d \) -exec sync -- {} +
+    local path
+    for path in "$1"/*; do
+        if [ -L "$path" ] || [ -d "$path" ]; then # rare; all steps have this to do twice
+            find "$1" -depth \( -type f -o -type d \) -exec sync -- {} +
+            return
+        fi
+    done
+    sync -- "$1"/* "$1"
 }
 
 put() { # put FILE: replace it with standard input, in one step, durably
-    { cat >"$1.new" && sync -- "$1.new" && mv -f -- "$1.new" "$1" && sync -- "$(dirname -- "$1")"; } ||
+    { cat >"$1.new" && sync -- "$1.new" && mv -f -- "$1.new" "$1" && sync -- "${1%/*}/"; } ||
         { rm -f -- "$1.new" && return 1; }
 }
 
@@ -93,9 +100,11 @@ owner_alive() { # whether the owner named in the lock file still lives
         line /proc/sys/kernel/random/boot_id && [ "$(field "$LOCK" boot)" = "$LINE" ]
 }
 
-owner() { # print the run that holds the lock, if its owner is alive or a change of it still runs
+# owner [SECONDS]: print the run that holds the lock, if its owner is alive or a change of it still
+# runs, and does not end within these seconds.
+owner() {
     [ -e "$LOCK" ] || return 0
-    if owner_alive || ! flock -n "$LOCK.step" true; then field "$LOCK" run; fi
+    if owner_alive || ! flock -w "${1:-0}" "$LOCK.step" true; then field "$LOCK" run; fi
 }
 
 own() { # own RUN: take the lock; fails when another run has it
@@ -103,7 +112,7 @@ own() { # own RUN: take the lock; fails when another run has it
     mkdir -p -- "$RUN_DIR" || return 1
     exec 7>"$LOCK.mutex"
     flock -w 10 7 || return 1
-    other=$(owner)
+    other=$(owner 5) # a step's last part needs no connection
     if [ -n "$other" ] && [ "$other" != "$1" ]; then
         exec 7>&-
         return 1

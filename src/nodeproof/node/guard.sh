@@ -56,7 +56,7 @@ confirm() { # confirm RUN: over a new connection, which proves that one can be m
     armed "$1" || die "the change was taken back already" $CLOSED
     [ -n "${NODEPROOF_OWNER:-}" ] || [ "$(field "$LOCK" pid)" != "$(connection)" ] ||
         die "only a new connection can confirm"
-    at_work 5 || die "a change is still being made"
+    at_work 30 || die "a change is still being made"
     # One file for all, so that a power cut leaves all confirmed or none.
     _steps "$1" | tail -n 1 | sed 's,.*/,,' | put "$RUNS/$1/confirmed" || die "the journal cannot be written"
     note "$1" confirmed

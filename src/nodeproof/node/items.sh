@@ -8,18 +8,28 @@
 # --- unit: enabled, masked, running ----------------------------------------------------------------
 
 state_unit() {
-    local found absent='' enabled='' running=''
-    systemctl show -p LoadState,UnitFileState,ActiveState -- "$1" 2>/dev/null | {
-        while IFS= read -r found; do
-            case $found in
-                LoadState=not-found) absent='absent ' ;;
-                UnitFileState=*) enabled=${found#*=} ;;
-                ActiveState=active | ActiveState=reloading | ActiveState=activating) running=running ;;
-                ActiveState=*) running=stopped ;;
-            esac
-        done
-        printf '%s\n' "$absent$enabled $running"
-    }
+    local line said absent='' enabled='' running=''
+    said=$(_unit "$1") || return 1
+    while IFS= read -r line; do
+        case $line in
+            LoadState=not-found) absent='absent ' ;;
+            UnitFileState=*) enabled=${line#*=} ;;
+            ActiveState=active | ActiveState=reloading | ActiveState=activating) running=running ;;
+            ActiveState=*) running=stopped ;;
+        esac
+    done <<EOF
+$said
+EOF
+    printf '%s\n' "$absent$enabled $running"
+}
+_unit() { # systemd answers nobody while it re-executes itself: it is asked again
+    local n=0
+    until systemctl show -p LoadState,UnitFileState,ActiveState -- "$1" 2>/dev/null; do
+        [ -d /run/systemd/system ] || return 0
+        n=$((n + 1))
+        [ $n -lt 40 ] || return 1
+        sleep 0.5
+    done
 }
 save_unit() { :; }
 restore_unit() {
@@ -28,12 +38,12 @@ restore_unit() {
     case $was in *absent*) return 0 ;; esac # its package is gone, or goes with its package
     case $now in *absent*) return 0 ;; esac
     case $was in
-        *masked*) case $now in *masked*) ;; *) systemctl mask --quiet -- "$1" ;; esac ;;
-        *) case $now in *masked*) systemctl unmask --quiet -- "$1" ;; esac ;;
+        *masked*) case $now in *masked*) ;; *) _ask mask --quiet -- "$1" ;; esac ;;
+        *) case $now in *masked*) _ask unmask --quiet -- "$1" ;; esac ;;
     esac
     case $was in
-        *enabled*) case $now in *enabled*) ;; *) systemctl enable --quiet -- "$1" ;; esac ;;
-        *disabled*) case $now in *disabled*) ;; *) systemctl disable --quiet -- "$1" ;; esac ;;
+        *enabled*) case $now in *enabled*) ;; *) _ask enable --quiet -- "$1" ;; esac ;;
+        *disabled*) case $now in *disabled*) ;; *) _ask disable --quiet -- "$1" ;; esac ;;
     esac
     case $was in
         *running*) case $now in *running*) ;; *) _systemctl start "$1" ;; esac ;;
@@ -46,9 +56,29 @@ later_unit() { :; } # noted for those who are told later
 # At boot nothing may be waited for: it would wait for the guard's unit, which stands before it.
 _systemctl() { # _systemctl VERB UNIT
     case $(systemctl is-system-running 2>/dev/null) in
-        initializing | starting) systemctl --no-block "$1" -- "$2" ;;
-        *) systemctl "$1" -- "$2" ;;
+        initializing | starting) _ask --no-block "$1" -- "$2" ;;
+        *) _ask "$1" -- "$2" ;;
     esac
+}
+
+# systemd hangs up on whom it serves while it re-executes itself, as it does when it is updated.
+_ask() { # _ask WORD...: what systemctl is told, again where that happened
+    local said unit n=0
+    for unit in "$@"; do :; done
+    until said=$(LC_ALL=C systemctl "$@" 2>&1 </dev/null); do
+        case $said in
+            *'Transport endpoint is not connected'* | *'Connection reset by peer'* | \
+                *'Connection refused'* | *'Remote peer disconnected'* | \
+                *'Message recipient disconnected'* | *'Broken pipe'*) n=$((n + 1)) ;;
+            # Nor is somebody who asks on purpose one of the starts that systemd thinks too many.
+            *'attempted too often'*)
+                if systemctl reset-failed -- "$unit" 2>/dev/null; then n=$((n + 10)); else n=20; fi
+                ;;
+            *) n=20 ;;
+        esac
+        [ $n -lt 20 ] || { printf '%s\n' "$said" >&2; return 1; }
+        sleep 0.5
+    done
 }
 
 # --- told: a unit that must take up what was restored ------------------------------------------------

@@ -4,7 +4,11 @@ REVERTING='' KEEPING='' LATER=/dev/null SEEN=/dev/null
 command=${1:-}
 [ $# -eq 0 ] || shift
 case $command in
-    begin | end | confirm | step | revert | examine | expire | runs | status | back) "$command" "$@" ;;
+    end) # of the last step, too, all is kept first
+        at_work 30 || :
+        end "$@"
+        ;;
+    begin | confirm | step | revert | examine | expire | runs | status | back | whole) "$command" "$@" ;;
     *)
         cat >&2 <<'EOF'
 journal runs                     list the runs on this machine

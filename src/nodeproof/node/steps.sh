@@ -35,6 +35,7 @@ settle() { # settle RUN: end all other runs, whose owners are gone
         else
             printf 'left\t%s\t%s\n' "$gone" "$(sed -n "s/^failed$TAB//p" "$RUN_DIR/expired" | tr '\n' ';')"
         fi
+        rm -f -- "$RUN_DIR/expired"
     fi
     for folder in "$RUNS"/*/; do
         run=${folder%/} run=${run##*/}
@@ -46,16 +47,18 @@ settle() { # settle RUN: end all other runs, whose owners are gone
 
 recover() { # recover RUN: of steps that were cut off, remove temporary files and keep what they left
     local step
-    rm -rf -- "$RUNS/$1/.new"
+    [ ! -e "$RUNS/$1/.new" ] || rm -rf -- "$RUNS/$1/.new"
     for step in "$RUNS/$1"/[0-9]*/; do
         [ -d "$step" ] && [ ! -e "$step/code" ] || continue
-        note "$1" "cut ${step%/}"
-        each_item "${step%/}" _cut
+        step=${step%/}
+        note "$1" "cut $step"
+        each_item "$step" _cut
+        echo cut >"$step/code" && stored "$step"
     done
 }
 _cut() { # from now on, what others do can be told from what the step did
     [ "$1" != file ] || _clean "$2"
-    [ "$1" = packages ] || [ -e "$3.now" ] || _after "$@"
+    [ "$1" = packages ] || [ -s "$3.now" ] || _after "$@"
 }
 _clean() { # _clean PATH
     local beside user
@@ -89,6 +92,7 @@ step() {
     shift 4
     at_work
     accepting "$run"
+    recover "$run"
     step=$(keep "$run" "$layer" "$name" "$guard" '' "$@") ||
         die "the state before it cannot be kept; nothing was changed"
     while [ "$1" != -- ]; do shift; done
@@ -100,19 +104,25 @@ step() {
     fi
     (umask 022 && exec sh -c "$1") </dev/null
     code=$?
-    _kept_or_not "$run" "$step" "$guard" $code || code=$?
-    printf '%s\n' $code >"$step/code" && stored "$step"
-    at_rest
+    accepted "$run" "$step" "$guard" $code || code=$?
+    # Nobody waits for it: who is next at work waits for the lock, and one that was cut off is
+    # gone about again (see recover).
+    { trap '' HUP && _finish "$step" $code; } </dev/null >/dev/null 2>&1 &
     exit $code
 }
 
-# _kept_or_not RUN STEP GUARD CODE: look at what a change left; fails where it was taken back.
-_kept_or_not() {
+_finish() { # _finish STEP CODE: keep what a change left; the lock is held
+    [ -e "$1/undone" ] || each_item "$1" _after
+    printf '%s\n' "$2" >"$1/code" && stored "$1"
+    at_rest
+}
+
+# accepted RUN STEP GUARD CODE: ask the daemons about what a change left; fails where it was taken back.
+accepted() {
     local said code=1
     if [ "$3" -gt 0 ] && [ -e "$RUNS/$1/result" ]; then
         said="journal: run $1 was ended meanwhile ($(cat "$RUNS/$1/result"))" code=$CLOSED
     elif [ "$4" != 0 ] || [ "$3" = 0 ] || said=$(each_item "$2" _accepted 2>&1); then
-        each_item "$2" _after
         return 0
     fi
     REVERTING=$1
@@ -136,7 +146,6 @@ keep() {
     local run=$RUNS/$1 new=$RUNS/$1/.new step n=1
     for step in "$run"/[0-9]*/; do [ ! -d "$step" ] || n=$((n + 1)); done
     step=$run/$(printf %04d $n)
-    [ ! -e "$new" ] || rm -rf -- "$new"
     if mkdir -- "$new" && _described "$new" "$@" && each_item "$new" _save && stored "$new" &&
         mv -T -- "$new" "$step" && sync -- "$run"; then
         printf '%s\n' "$step"
@@ -178,8 +187,9 @@ each_item() { # each_item STEP FUNCTION: call FUNCTION KIND NAME PREFIX for each
 }
 _save() { "state_$1" "$2" >"$3.was" && "save_$1" "$2" "$3"; }
 _after() {
-    "state_$1" "$2" >"$3.now"
-    case $1 in accounts | packages) "after_$1" "$2" "$3" ;; esac
+    local is
+    case $1 in accounts | packages) "after_$1" "$2" "$3" || return 1 ;; esac
+    is=$("state_$1" "$2") && printf '%s\n' "$is" >"$3.now" # last: it says that all is kept
 }
 
 # The daemons' own words on what a guarded change left; see each checker.

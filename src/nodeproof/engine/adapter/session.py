@@ -2,23 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
-from difflib import unified_diff
 from typing import Any
 
 import gevent
-from pyinfra.api import (
-    Config,
-    FileUploadCommand,
-    FunctionCommand,
-    Inventory,
-    State,
-    StringCommand,
-)
+from pyinfra.api import Config, Inventory, State, StringCommand
 from pyinfra.api.exceptions import ConnectError, PyinfraError
 from pyinfra.api.host import Host
 from pyinfra.api.operation import OperationMeta
@@ -31,14 +21,13 @@ from pyinfra.context import ctx_config, ctx_host, ctx_inventory, ctx_state
 from nodeproof.engine.adapter import facts
 from nodeproof.engine.adapter.connector import OURS, NodeSSHConnector, RootShellMixin
 from nodeproof.engine.adapter.guard import Guard
+from nodeproof.engine.adapter.planned import Planned, shown
 from nodeproof.engine.result import Change, ChangeStatus
 from nodeproof.errors import NodeproofError, RefusedError, UnreachableError, said
 from nodeproof.operations import journal
 from nodeproof.operations.journal import OpenRun
-from nodeproof.secrets import is_secret
 
 CONNECT_TIMEOUT_S = 10
-DIFF_LIMIT = 400
 _NO_HOSTS = "No hosts remaining!"
 _NOT_YET = "Cannot evaluate operation result before execution"
 
@@ -52,27 +41,6 @@ class _OneHost(Inventory):
     def __init__(self, whole: Inventory, host: Host) -> None:
         self.__dict__.update(whole.__dict__)
         self.hosts = {host.name: host}
-
-
-@dataclass(frozen=True)
-class Planned:
-    """What one operation would do: its commands as they may be shown, and their diff."""
-
-    layer: str
-    name: str
-    commands: tuple[str, ...]
-    diff: str
-    counted: tuple[str, ...]
-    """The commands without those that may be needed or not."""
-    slow: bool = False
-    """Whether it may take minutes."""
-    lasting: tuple[str, ...] = ()
-    """What of it cannot be taken back, a sentence each."""
-
-    def digest(self) -> str:
-        """Return a sha256 over what would be done."""
-        text = "\x00".join((self.layer, self.name, *self.counted))
-        return hashlib.sha256(text.encode()).hexdigest()
 
 
 class Session:
@@ -303,7 +271,7 @@ class Session:
             status=status,
             reason=reason,
             duration_s=round(time.monotonic() - started, 3),
-            commands=[shown for command in commands for shown in _shown(command)],
+            commands=[line for command in commands for line in shown(command)],
             diff=plan.diff if commands else "",
             lasting=list(plan.lasting) if commands else [],
             foreseen=bool(commands) == bool(plan.commands),
@@ -317,6 +285,9 @@ class Session:
             return "connection lost"
         if error and error != _NO_HOSTS:
             return error
+        failed = (meta._commands or [None])[-1] if meta.is_complete() else None
+        if isinstance(failed, journal.Change) and failed.explain and (why := failed.explain(lines)):
+            return why
         return "; ".join(line.strip() for line in lines[-4:] if line.strip()) or last or "failed"
 
     def _warm(self, op: str, together: list[str]) -> None:
@@ -359,27 +330,11 @@ class Session:
         return kind(f"{self.host.name}: {self._name(op)}: {said(error)}")
 
     def _planned(self, op: str, commands: list[Any]) -> Planned:
-        layer, _, name = self._name(op).partition(" | ")
-        shown = tuple(line for command in commands for line in _shown(command))
-        counts = [one for one in commands if getattr(one, "counts", True)]
-        counted = tuple(line for command in counts for line in _shown(command))
-        diff = "".join(self._diff(command) for command in commands)
-        ours = [one for one in commands if isinstance(one, journal.Change)]
-        slow = any(one.slow for one in ours)
-        lasting = tuple(sentence for one in ours for sentence in one.lasting)
-        return Planned(layer, name or layer, shown, diff, counted, slow, lasting)
+        def known(path: str) -> str:
+            was = self.cache.known("FileState", path=path)
+            return was.text if was is not None else ""
 
-    def _diff(self, command: Any) -> str:
-        if not isinstance(command, FileUploadCommand) or is_secret(command.src):
-            return ""
-        was = self.cache.known("FileState", path=getattr(command, "final", command.dest))
-        before = was.text if was is not None else ""
-        after = _content(command).decode(errors="replace")
-        path = getattr(command, "final", command.dest)
-        lines = unified_diff(
-            before.splitlines(), after.splitlines(), f"{path} (on the node)", path, lineterm=""
-        )
-        return "".join(f"{line}\n" for line in list(lines)[:DIFF_LIMIT])
+        return Planned.of(self._name(op), commands, known)
 
     def _reading(self, function: Callable[[], Any]) -> Any:
         """Read facts; a fact that cannot be read is an error of this host, said in one line."""
@@ -432,23 +387,3 @@ def _reset(meta: OperationMeta) -> None:
     meta._success = None
     meta._commands = None
     meta._combined_output = None
-
-
-def _content(command: FileUploadCommand) -> bytes:
-    from pyinfra.api.util import get_file_io
-
-    with get_file_io(command.src) as stream:
-        content = stream.read()
-    return content.encode() if isinstance(content, str) else bytes(content)
-
-
-def _shown(command: Any) -> list[str]:
-    """Return a command as it may be shown and hashed: secrets masked, uploads by their digest."""
-    if isinstance(command, FileUploadCommand):
-        digest = (
-            "secret" if is_secret(command.src) else hashlib.sha256(_content(command)).hexdigest()
-        )
-        return [f"upload {getattr(command, 'final', command.dest)} ({digest})"]
-    if isinstance(command, FunctionCommand):
-        return [f"call {command.function.__name__}"]
-    return [str(command)]
