@@ -15,6 +15,7 @@ from nodeproof.catalog.distributions import (
     distribution,
     distributions,
 )
+from nodeproof.layers import LAYER_NAMES
 
 SOURCE = Path(nodeproof.__file__).parent
 ROWS = sorted(distributions().items())
@@ -22,15 +23,39 @@ ROWS = sorted(distributions().items())
 
 @pytest.mark.parametrize(("key", "row"), ROWS)
 def test_key_says_what_the_row_is(key: str, row: Distribution) -> None:
-    assert key == f"{row.id}-{row.version}"
-    assert distribution(row.id, row.version) is row
+    assert key.rpartition("-")[2] == row.version
+    assert all(distribution(one, row.version) is row for one in row.ids)
     assert row.version in row.title
+
+
+@pytest.mark.parametrize(
+    ("os_id", "version", "key"),
+    [
+        ("rocky", "9.8", "el-9"),
+        ("almalinux", "9", "el-9"),
+        ("rhel", "10.2", "el-10"),
+        ("rocky", "10.1", "el-10"),
+    ],
+)
+def test_minor_releases_are_one_row(os_id: str, version: str, key: str) -> None:
+    assert distribution(os_id, version) is distributions()[key]
 
 
 @pytest.mark.parametrize("part", ["packages", "units", "features"])
 def test_every_distribution_answers_the_same_questions(part: str) -> None:
-    answered = {key: set(getattr(row, part)) for key, row in ROWS}
+    answered = {key: set(getattr(row, part)) for key, row in ROWS if not row.layers}
     assert len({frozenset(keys) for keys in answered.values()}) == 1, answered
+
+
+def test_layers_that_a_distribution_lacks_are_named() -> None:
+    el = distributions()["el-9"]
+    assert el.lacks(["gpu", "cuda"]) == el.lacks([]) == ""
+    assert el.lacks(["system", "gpu", "ssh"]) == (
+        f"on {el.title} there are only the layers gpu and cuda, not system, ssh; "
+        "leave the rest out: --skip-layer system --skip-layer ssh"
+    )
+    assert distributions()["debian-13"].lacks(LAYER_NAMES) == ""
+    assert all({*row.layers} <= {*LAYER_NAMES} for _, row in ROWS)
 
 
 @pytest.mark.parametrize(("key", "row"), ROWS)
@@ -45,7 +70,7 @@ def test_names_are_names(key: str, row: Distribution) -> None:
 def test_what_layers_ask_for_is_there() -> None:
     """A key that only one row has would fail on the others, in the middle of an apply."""
     asked = {
-        (part, key)
+        (path.parent.name, part, key)
         for path in (SOURCE / "layers").rglob("*.py")
         for part, key in re.findall(
             r'distribution\.(packages|units|features)\["(\w+)"\]', path.read_text(encoding="utf-8")
@@ -53,7 +78,9 @@ def test_what_layers_ask_for_is_there() -> None:
     }
     assert asked
     for _, row in ROWS:
-        assert not [(part, key) for part, key in asked if key not in getattr(row, part)]
+        there = row.layers or LAYER_NAMES
+        wrong = [one for one in asked if one[0] in there and one[2] not in getattr(row, one[1])]
+        assert not wrong
 
 
 @pytest.mark.parametrize(
@@ -64,7 +91,8 @@ def test_what_layers_ask_for_is_there() -> None:
         ("fedora", "43", "fedora 43"),
         ("", "", "a system without os-release"),
         ("Debian", "13", "Debian 13"),
-        ("debian", "13.1", "debian 13.1"),
+        ("debian", "130", "debian 130"),
+        ("rocky", "8.10", "rocky 8.10"),
     ],
 )
 def test_others_are_refused_by_name(os_id: str, version: str, named: str) -> None:
@@ -77,7 +105,8 @@ def test_others_are_refused_by_name(os_id: str, version: str, named: str) -> Non
 def test_nobody_else_names_a_distribution() -> None:
     """What differs between distributions is in the table, nowhere else."""
     allowed = {"catalog", "lab"}  # the lab builds their images
-    named = {row.id for _, row in ROWS} | {"ubuntu", "rocky", "fedora", "bookworm", "trixie"}
+    named = {one for _, row in ROWS for one in row.ids}
+    named |= {"ubuntu", "fedora", "bookworm", "trixie"}
     wrong = [
         f"{path.relative_to(SOURCE)}, line {node.lineno}: {node.value}"
         for path in SOURCE.rglob("*.py")

@@ -16,6 +16,9 @@ COMMANDS = {
     "trust": "enrol host keys after showing their fingerprints",
     "inspect": "what the nodes are",
     "settings": "every key that an inventory may hold",
+    "catalog": "drivers, toolkits and advisories that there are, with sources",
+    "resolve": "which of them work together on a machine, from a file of facts",
+    "explain": "which of them the nodes would get, and why",
     "plan": "what would change, and whether it can work",
     "apply": "make it so",
     "verify": "prove it",
@@ -28,7 +31,9 @@ COMMANDS = {
 }
 """In the order in which a user meets them; a command's module is imported when it is used."""
 
-TALKS_TO_NODES = {"trust", "inspect", "plan", "apply", "verify", "runs", "revert", "demo"}
+TALKS_TO_NODES = {
+    *("trust", "inspect", "explain", "plan", "apply", "verify", "runs", "revert", "demo"),
+}
 
 
 class Commands(click.Group):

@@ -14,14 +14,33 @@ from nodeproof.engine.adapter.inventory import load
 @click.command()
 @selects
 @asks_password
+@click.option(
+    "--burn-in", is_flag=True, help="Burn in the GPUs, too: minutes, and nobody else may use them."
+)
+@click.option(
+    "--burn-in-seconds",
+    type=click.IntRange(1, 3600),
+    default=10,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long each part of the burn-in takes.",
+)
 @click.option("-v", "--verbose", is_flag=True, help="Also show what passed.")
 @json_option
-def verify(selection: Selection, password: Password, verbose: bool, as_json: bool) -> None:
+def verify(
+    selection: Selection,
+    password: Password,
+    burn_in: bool,
+    burn_in_seconds: int,
+    verbose: bool,
+    as_json: bool,
+) -> None:
     """Check each node against its settings by measuring the running machine; changes nothing."""
     from nodeproof.checks.verify import verify as check
 
     fleet = load(selection.inventory, limit=selection.limit)
     with progress(fleet.names) as watcher:
         password.quiet = watcher.quiet
-        result = check(fleet, selection.layers, password, watcher)
+        seconds = burn_in_seconds if burn_in else 0
+        result = check(fleet, selection.layers, password, watcher, burn_in=seconds)
     finish(result, as_json=as_json, verbose=verbose)
