@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pyinfra.api import FactBase, QuoteString, StringCommand
 from typing_extensions import override
 
+from nodeproof.facts.dkms import Dkms, dkms_line, failures
+from nodeproof.scripts import text
+
 # Modules are named with - or _ in files and with _ in /sys. What the running kernel knows under
 # no name (a driver that lies in another's module, a file system such as overlay of a container)
 # is not asked of another kernel either.
-_COMMAND = r"""
+_COMMAND = (
+    text("dkms.sh")
+    + r"""
 k=$1 need=
 say() { printf '%s=%s\n' "$1" "$2"; }
 add() {
@@ -65,47 +69,18 @@ for i in "/boot/initrd.img-$k" "/boot/initramfs-$k.img"; do
   list=$(printf '%s\n' "$list" | sed -n 's,.*/\([^/]*\)\.ko[.a-z0-9]*$,\1,p' | tr - _)
   for m in $need; do printf '%s\n' "$list" | grep -qxF -- "$m" && say holds "$m"; done
 done
-# A module may say which kernels it is not for; dkms asks its file in the same way.
-excluded() { kernelver=$k arch=$(uname -m) kernel_source_dir=/lib/modules/$k/build bash -c '
-  . "$1" >/dev/null 2>&1
-  [ -z "$BUILD_EXCLUSIVE_KERNEL" ] || [[ $kernelver =~ $BUILD_EXCLUSIVE_KERNEL ]] || exit 0
-  [ -z "$BUILD_EXCLUSIVE_ARCH" ] || [[ $arch =~ $BUILD_EXCLUSIVE_ARCH ]] || exit 0
-  [ -r "/boot/config-$kernelver" ] || exit 1
-  for one in $BUILD_EXCLUSIVE_CONFIG; do
-    there=1; grep -qE "^${one#!}=[ym]" "/boot/config-$kernelver" && there=0
-    case $one in !*) [ $there = 1 ] || exit 0;; *) [ $there = 0 ] || exit 0;; esac
-  done
-  exit 1' bash "$1" </dev/null; }
 if command -v dkms >/dev/null 2>&1; then
   dkms status 2>&1 | sed 's/^/dkms=/'
-  for at in /var/lib/dkms/*/*/source/dkms.conf; do
-    [ -f "$at" ] && excluded "$at" && at=${at#/var/lib/dkms/} && say excluded "${at%/source/*}"
-  done
+  dkms_report "$k"
 fi
-state=/sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c
-state=$(od -An -tu1 -j4 -N1 "$state" 2>/dev/null | tr -d ' ')
-if [ "$state" = 1 ] || mokutil --sb-state 2>/dev/null | grep -q enabled; then
+if [ "$(secure_boot)" = yes ]; then
   say secure_boot yes
   for at in "/lib/modules/$k"/updates/dkms/*.ko*; do
     [ -e "$at" ] && say signed "${at##*/} $(modinfo -F sig_key "$at" 2>/dev/null | tr -d ' ')"; done
 fi
 true
 """
-_DKMS = re.compile(
-    r"^(?P<module>[^/,:]+)[/,] ?(?P<version>[^,:]+)(?:, (?P<kernel>[^,:]+), [^:]+)?: (?P<state>\w+)"
 )
-
-
-@dataclass(frozen=True)
-class Dkms:
-    """One version of a module that is built on the machine."""
-
-    module: str
-    version: str
-    kernel: str
-    """The kernel that it was built for; empty where it was built for none."""
-    state: str
-    """added, built or installed."""
 
 
 @dataclass(frozen=True)
@@ -127,6 +102,10 @@ class BootableData:
     dkms: tuple[Dkms, ...] = ()
     excluded: tuple[str, ...] = ()
     """DKMS modules, as module/version, that say themselves that they are not for this kernel."""
+    headers: bool = True
+    """Whether DKMS can build for this kernel."""
+    failed: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Builds for this kernel that failed, as module/version, with what explains it."""
     secure_boot: bool = False
     unsigned: tuple[str, ...] = ()
     """Files of its DKMS modules that nobody signed; looked at with Secure Boot only."""
@@ -175,8 +154,12 @@ class Bootable(FactBase[BootableData]):
             absent=tuple(module for module, how in needs if how == "absent"),
             listed=initrds[-1] if initrds else None,
             holds=tuple(said.get("holds", [])),
-            dkms=tuple(filter(None, (_dkms(line) for line in said.get("dkms", [])))),
-            excluded=tuple(said.get("excluded", [])),
+            dkms=tuple(filter(None, map(dkms_line, said.get("dkms", [])))),
+            excluded=tuple(line.split()[-1] for line in said.get("excluded", []) if line.strip()),
+            headers=all(line.endswith(" yes") for line in said.get("headers", [])),
+            failed={
+                f"{one.module}/{one.version}": one.said for one in failures(said.get("failed", []))
+            },
             secure_boot="secure_boot" in said,
             unsigned=tuple(
                 line.split()[0] for line in said.get("signed", []) if len(line.split()) == 1
@@ -187,10 +170,3 @@ class Bootable(FactBase[BootableData]):
 def _listed(line: str) -> int:
     code, _, many = line.partition(" ")
     return int(many) if code == "0" else 0
-
-
-def _dkms(line: str) -> Dkms | None:
-    found = _DKMS.match(line)
-    if found is None:
-        return None
-    return Dkms(found["module"], found["version"], found["kernel"] or "", found["state"])

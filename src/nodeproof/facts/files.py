@@ -12,7 +12,7 @@ from typing_extensions import override
 from nodeproof.uncounted import Uncounted
 
 LARGEST = 1024 * 1024
-"""Bytes of content that are read; larger files are compared by size only."""
+"""Bytes of content that are read; a larger file is of another kind, without content."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class FileStateData:
     """One path: what it is, who owns it, what it holds."""
 
     kind: str
-    """file, directory, link or other."""
+    """file, large, directory, link or other."""
     mode: str
     """Octal without leading zero, e.g. 644."""
     user: str
@@ -71,6 +71,8 @@ class FileState(FactBase[FileStateData | None]):
             return None
         kind, mode, user, group = output[0].split("|")
         kinds = {"regular file": "file", "regular empty file": "file", "symbolic link": "link"}
+        if kind == "regular file" and not output[1:]:
+            kinds[kind] = "large"
         return FileStateData(
             kind=kinds.get(kind, kind if kind == "directory" else "other"),
             mode=mode,

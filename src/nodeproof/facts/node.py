@@ -8,11 +8,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from pyinfra.api import FactBase
 from typing_extensions import override
 
+from nodeproof.facts.image_based import FIND_IMAGE
 from nodeproof.uncounted import Uncounted
 
 # One command for everything; each line is `key=value`, and a line is missing where the machine
 # cannot answer. Paths are read with shell builtins where they can be: forks are slow on a VM.
-_COMMAND = r"""
+_COMMAND = (
+    r"""
 . /etc/os-release 2>/dev/null
 say() { printf '%s=%s\n' "$1" "$2"; }
 one() { [ -r "$2" ] && { IFS= read -r v < "$2" || [ -n "$v" ]; } && say "$1" "$v"; }
@@ -37,6 +39,10 @@ say login_user "${SUDO_USER:-$(id -un)}"
 df -Pk / /var /boot 2>/dev/null | while read -r _ size _ free _ mount; do
   case $mount in /*) say disk "$mount $size $free";; esac; done
 """
+    + FIND_IMAGE
+    + """[ -z "$image" ] || say image "$image"
+"""
+)
 
 
 CONTAINERS = ("systemd-nspawn", "lxc", "lxc-libvirt", "docker", "podman", "openvz", "proot")
@@ -82,6 +88,7 @@ class NodeFacts(BaseModel):
     firmware: str = ""
     vendor: str = ""
     product: str = ""
+    image: str = Field("", description="what shows that the system is an image: ostree...")
     disks: tuple[Disk, ...] = ()
 
     @property

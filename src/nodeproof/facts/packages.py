@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated
 
 from pyinfra.api import FactBase, QuoteString, StringCommand
 from typing_extensions import override
 
+from nodeproof.catalog.distributions import PackageManager
+from nodeproof.repositories.transaction import Transaction, transaction
+from nodeproof.scripts import script
 from nodeproof.uncounted import Uncounted
+
+_TRANSACTION = script("apt-transaction.sh")
+_WITH_DNF, _DNF_TRANSACTION = script("with-dnf.sh"), script("dnf-transaction.py")
 
 FRESH_MINUTES = 360
 """Package lists younger than this are not fetched again."""
+_AGE = "they age, and are fetched by timers"
+_APT_LISTS = f"""
+find /var/lib/apt/lists -maxdepth 1 -name '*Packages*' -mmin -{FRESH_MINUTES} 2>/dev/null |
+    head -n 1 | sed 's/.*/fresh/'
+(. /etc/os-release; find /var/lib/apt/lists -maxdepth 1 -name '*Release' -mmin -{FRESH_MINUTES} \\
+    -exec grep -lixF "Origin: $ID" {{}} + 2>/dev/null) | head -n 1 | sed 's/.*/own/'
+ls /var/lib/dpkg/updates 2>/dev/null | head -n 1 | sed 's/.*/interrupted/'
+"""
 
 
 @dataclass(frozen=True)
@@ -22,29 +37,18 @@ class PackagesData:
     """Name to version, fully installed ones only."""
     broken: tuple[str, ...] = ()
     """Names that an interrupted run left half installed or unconfigured."""
-    lists_fresh: Annotated[bool, Uncounted("they age, and are fetched by timers")] = False
+    held: tuple[str, ...] = ()
+    """Names of those that somebody has nailed down."""
+    lists_fresh: Annotated[bool, Uncounted(_AGE)] = False
+    """Whether any are; where a repository is added, only its own are fetched."""
+    own_fresh: Annotated[bool, Uncounted(_AGE)] = False
+    """Of apt: whether the distribution's own are, by the Origin that they are signed with."""
 
 
-class AptPackages(FactBase[PackagesData]):
-    """
-    Packages of a distribution that uses dpkg and apt.
-
-    .. code:: python
-
-        PackagesData(installed={"sudo": "1.9.16p2-3"}, broken=(), lists_fresh=True)
-    """
+class _Packages(FactBase[PackagesData]):
+    """What a package manager has installed."""
 
     called = "packages"
-
-    @override
-    def command(self) -> str:
-        """Return a script that prints one line a package."""
-        return (
-            "dpkg-query -W -f '${db:Status-Abbrev}|${Package}|${Version}\\n' || exit; "
-            "find /var/lib/apt/lists -maxdepth 1 -name '*Packages*' "
-            f"-mmin -{FRESH_MINUTES} 2>/dev/null | head -n 1 | sed 's/.*/fresh/'; "
-            "ls /var/lib/dpkg/updates 2>/dev/null | head -n 1 | sed 's/.*/interrupted/'"
-        )
 
     @staticmethod
     @override
@@ -52,11 +56,68 @@ class AptPackages(FactBase[PackagesData]):
         """Return that nothing is known to be installed."""
         return PackagesData()
 
+    @staticmethod
+    def things(value: PackagesData) -> dict[str, str]:
+        """Return each package's version, by what people call it."""
+        whole = {f"package {name}": version for name, version in value.installed.items()}
+        nailed = {f"hold on package {name}": "" for name in value.held}
+        return whole | nailed | {f"half installed package {name}": "" for name in value.broken}
+
+
+class _Offers(FactBase[dict[str, tuple[str, ...]]]):
+    """What a package manager's repositories have."""
+
+    called = "the versions that repositories offer"
+    uncounted = "lists are fetched by timers; what a plan makes of them is counted"
+
+    @staticmethod
+    @override
+    def default() -> dict[str, tuple[str, ...]]:
+        """Return that nothing is offered."""
+        return {}
+
+
+class _Transaction(FactBase[Transaction]):
+    """What a package manager would do; `words` are ``NAME=VERSION`` or ``NAME-``, with commas."""
+
+    called = "what an installation of packages at exact versions would do"
+    uncounted = "it moves with package lists; what a plan makes of it is counted"
+
+    @staticmethod
+    @override
+    def default() -> Transaction:
+        """Return that nothing would be done."""
+        return Transaction()
+
+    @override
+    def process(self, output: list[str]) -> Transaction:
+        """Parse what the script printed."""
+        return transaction(output)
+
+
+class AptPackages(_Packages):
+    """
+    Packages of a distribution that uses dpkg and apt.
+
+    .. code:: python
+
+        PackagesData(installed={"sudo": "1.9.16p2-3"}, broken=(), own_fresh=True)
+    """
+
+    @override
+    def command(self) -> str:
+        """Return a script that prints one line a package."""
+        return (
+            "dpkg-query -W -f '${db:Status-Abbrev}|${Package}|${Version}\\n' || exit; "
+            f"{_APT_LISTS}"
+        )
+
     @override
     def process(self, output: list[str]) -> PackagesData:
         """Parse dpkg's states: ``ii`` and ``hi`` are whole, ``rc`` and ``un`` absent."""
         installed: dict[str, str] = {}
         broken: list[str] = []
+        held: list[str] = []
         for line in output:
             state, _, rest = line.partition("|")
             name, _, version = rest.partition("|")
@@ -65,15 +126,44 @@ class AptPackages(FactBase[PackagesData]):
                     broken.append("dpkg's journal")
             elif state in ("ii ", "hi "):
                 installed[name] = version
+                if state[0] == "h":
+                    held.append(name)
             elif state[1] not in "cn":
                 broken.append(name)
-        return PackagesData(installed, tuple(broken), "fresh" in output[-2:])
+        fresh, own = (word in output[-3:] for word in ("fresh", "own"))
+        return PackagesData(installed, tuple(broken), tuple(held), fresh, own)
 
-    @staticmethod
-    def things(value: PackagesData) -> dict[str, str]:
-        """Return each package's version, by what people call it."""
-        whole = {f"package {name}": version for name, version in value.installed.items()}
-        return whole | {f"half installed package {name}": "" for name in value.broken}
+
+class AptOffers(_Offers):
+    """
+    The versions of packages that repositories offer, newest first.
+
+    .. code:: python
+
+        {"nvidia-open": ("595.91.07-1", "580.178.04-1")}
+    """
+
+    @override
+    def requires_command(self, names: str) -> str:
+        """Return the program without which nothing is known."""
+        return "apt-cache"
+
+    @override
+    def command(self, names: str) -> StringCommand:
+        """Return a command that lists them; `names` are package names, with commas."""
+        script = 'echo "$1" | tr , "\\n" | xargs -r apt-cache madison -- 2>/dev/null || true'
+        return StringCommand("sh", "-c", QuoteString(script), "sh", QuoteString(names))
+
+    @override
+    def process(self, output: list[str]) -> dict[str, tuple[str, ...]]:
+        """Parse ``name | version | index`` lines; apt prints a name's newest first."""
+        offers: dict[str, list[str]] = {}
+        for line in output:
+            cells = [cell.strip() for cell in line.split("|")]
+            if len(cells) == 3 and cells[2].endswith("Packages"):
+                versions = offers.setdefault(cells[0], [])
+                versions += [] if cells[1] in versions else [cells[1]]
+        return {name: tuple(versions) for name, versions in offers.items()}
 
 
 _SIMULATE = r"""
@@ -123,3 +213,175 @@ class AptLastWords(FactBase[dict[str, str]]):
         """Parse ``name|version``."""
         rows = (line.partition("|") for line in output)
         return {name: version for name, _, version in rows if version}
+
+
+class AptTransaction(_Transaction):
+    """
+    What apt would do to have packages at exact versions; nothing is done.
+
+    .. code:: python
+
+        Transaction(wants={"nvidia-open": "580.178.04-1"}, acts=(Act("nvidia-open", "", "580...")))
+    """
+
+    @override
+    def requires_command(self, words: str) -> str:
+        """Return the program without which nothing is known."""
+        return "apt-get"
+
+    @override
+    def command(self, words: str) -> StringCommand:
+        """Return a script that simulates it."""
+        return StringCommand(
+            "sh",
+            "-c",
+            _TRANSACTION,
+            "sh",
+            "look",
+            "yes",
+            "no",
+            "0",
+            *(QuoteString(word) for word in words.split(",")),
+        )
+
+
+class DnfPackages(_Packages):
+    """
+    Packages of a distribution that uses rpm and dnf; versions are ``[EPOCH:]VERSION-RELEASE``.
+
+    .. code:: python
+
+        PackagesData(installed={"nvidia-open": "3:580.178.04-1.el9"}, lists_fresh=True)
+    """
+
+    @override
+    def command(self) -> str:
+        """Return a script that prints one line a package."""
+        return (
+            "rpm -qa --qf '%{name}|%|epoch?{%{epoch}:}|%{version}-%{release}\\n' || exit; "
+            "sed -n 's/^\\([^!#].*\\)-[^-]*-[^-]*$/held|\\1|/p' "
+            "/etc/dnf/plugins/versionlock.list 2>/dev/null; "
+            "sed 's/\\.[^.]* .*//; s/.*/broken|&||/' "
+            "/var/lib/nodeproof/dnf-unfinished 2>/dev/null; "
+            f"find /var/cache/dnf -maxdepth 1 -name '*.solv' -mmin -{FRESH_MINUTES} "
+            "2>/dev/null | head -n 1 | sed 's/.*/fresh/'"
+        )
+
+    @override
+    def process(self, output: list[str]) -> PackagesData:
+        """Parse it; keys that rpm trusts are no packages, and of kernels the last one counts.
+
+        Of what dnf was cut off from, nodeproof's own note tells (scripts/dnf-transaction.py).
+        """
+        rows = [line.split("|") for line in output if "|" in line]
+        return PackagesData(
+            installed={
+                name: version for name, version, *end in rows if not end and name != "gpg-pubkey"
+            },
+            broken=tuple(row[1] for row in rows if len(row) == 4),
+            held=tuple(row[1] for row in rows if len(row) == 3),
+            lists_fresh="fresh" in output[-1:],
+        )
+
+
+class DnfOffers(_Offers):
+    """
+    The same as AptOffers for dnf; a name may be of one build, such as kernel-devel-5.14.0-687.el9.
+
+    .. code:: python
+
+        {"nvidia-open": ("3:580.178.04-1.el9", "3:580.126.09-1.el9")}
+    """
+
+    @override
+    def requires_command(self, names: str) -> str:
+        """Return the program without which nothing is known."""
+        return "dnf"
+
+    @override
+    def command(self, names: str) -> StringCommand:
+        """Return a program that lists them; `names` are package names, with commas."""
+        each = (QuoteString(name) for name in names.split(","))
+        return StringCommand("sh", "-c", _WITH_DNF, "sh", _DNF_TRANSACTION, "offers", *each)
+
+    @override
+    def process(self, output: list[str]) -> dict[str, tuple[str, ...]]:
+        """Parse what the program printed."""
+        return dict(transaction(output).offers)
+
+
+class RpmMissing(FactBase[tuple[str, ...]]):
+    """
+    Which of some packages are not installed; a name may be of one build.
+
+    .. code:: python
+
+        ("kernel-devel-5.14.0-687.51.1.el9_8.x86_64",)
+    """
+
+    called = "whether packages are installed"
+
+    @override
+    def requires_command(self, names: str) -> str:
+        """Return the program without which nothing is known."""
+        return "rpm"
+
+    @override
+    def command(self, names: str) -> StringCommand:
+        """Return a script that asks of each; `names` are package names, with commas."""
+        script = 'for name; do rpm -q -- "$name" >/dev/null || echo "$name"; done'
+        each = (QuoteString(name) for name in names.split(","))
+        return StringCommand("sh", "-c", QuoteString(script), "sh", *each)
+
+    @staticmethod
+    @override
+    def default() -> tuple[str, ...]:
+        """Return that all are there."""
+        return ()
+
+    @override
+    def process(self, output: list[str]) -> tuple[str, ...]:
+        """Parse a name a line."""
+        return tuple(output)
+
+
+class DnfTransaction(_Transaction):
+    """
+    What dnf would do to have packages at exact versions; nothing is done.
+
+    .. code:: python
+
+        Transaction(wants={"nvidia-open": "3:580.178.04-1.el9"}, acts=(Act(...),))
+    """
+
+    @override
+    def requires_command(self, words: str) -> str:
+        """Return the program without which nothing is known."""
+        return "dnf"
+
+    @override
+    def command(self, words: str) -> StringCommand:
+        """Return a program that simulates it."""
+        return StringCommand(
+            "sh",
+            "-c",
+            _WITH_DNF,
+            "sh",
+            _DNF_TRANSACTION,
+            "look",
+            "yes",
+            "no",
+            *(QuoteString(word) for word in words.split(",")),
+        )
+
+
+PACKAGES: Mapping[PackageManager, type[_Packages]] = {
+    PackageManager.APT: AptPackages,
+    PackageManager.DNF: DnfPackages,
+}
+"""What a package manager knows, by which it is."""
+OFFERS: Mapping[PackageManager, type[_Offers]] = {
+    PackageManager.APT: AptOffers,
+    PackageManager.DNF: DnfOffers,
+}
+"""What its repositories have."""

@@ -1,0 +1,85 @@
+"""A kernel module: the one that runs, and the one that modprobe would load."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from pyinfra.api import FactBase, QuoteString, StringCommand
+from typing_extensions import override
+
+ASK = (
+    'get() { v=; { [ -r "$1" ] && IFS= read -r v <"$1"; } 2>/dev/null; }; '
+    'tell() { [ -z "$2" ] || echo "$1=$2"; }; '
+    'ask() { [ -d "/sys/module/$1" ] && echo loaded=yes; '
+    'get "/sys/module/$1/srcversion"; tell srcversion "$v"; '
+    'tell file "$(modinfo -F filename -- "$1" 2>/dev/null)"; '
+    'tell file_srcversion "$(modinfo -F srcversion -- "$1" 2>/dev/null)"; '
+    'modprobe --showconfig 2>/dev/null | grep -qxF -- "blacklist $1" && echo blacklisted=yes; }; '
+)
+"""Shell functions: `get FILE` reads its first line into v, `ask MODULE` prints ``key=value``."""
+
+
+@dataclass(frozen=True)
+class LiveModule:
+    """The module that runs, and the one that modprobe would load."""
+
+    loaded: bool = False
+    srcversion: str = ""
+    """What it was built of; the module that is loaded."""
+    file: str = ""
+    """The module on the disk that modprobe would load; empty where there is none."""
+    file_srcversion: str = ""
+    blacklisted: bool = False
+    """Whether modprobe is told to load none for a device."""
+
+    @property
+    def built_here(self) -> bool:
+        """Whether it is a module of DKMS, not the kernel's own."""
+        return "/updates/" in self.file
+
+    @property
+    def stale(self) -> bool:
+        """Whether another module is loaded than the one on the disk."""
+        return self.loaded and self.srcversion != self.file_srcversion
+
+
+class KernelModule(FactBase[LiveModule]):
+    """
+    A kernel module as it runs and as it is on the disk.
+
+    .. code:: python
+
+        LiveModule(loaded=True, srcversion="A1B2", file="/lib/modules/.../i915.ko", ...)
+    """
+
+    called = "the module {module}"
+
+    @override
+    def command(self, module: str) -> StringCommand:
+        """Return a script that prints ``key=value`` lines; `module` is its name."""
+        script = f'{ASK}ask "$1"; true'
+        return StringCommand("sh", "-c", QuoteString(script), "sh", QuoteString(module))
+
+    @staticmethod
+    @override
+    def default() -> LiveModule:
+        """Return that none runs."""
+        return LiveModule()
+
+    @override
+    def process(self, output: list[str]) -> LiveModule:
+        """Parse the lines."""
+        return a_module(output)
+
+
+def a_module(lines: Iterable[str]) -> LiveModule:
+    """Return what the lines of `ask` say; others are of no concern."""
+    said = dict(line.split("=", 1) for line in lines if "=" in line)
+    return LiveModule(
+        loaded="loaded" in said,
+        srcversion=said.get("srcversion", ""),
+        file=said.get("file", ""),
+        file_srcversion=said.get("file_srcversion", ""),
+        blacklisted="blacklisted" in said,
+    )
