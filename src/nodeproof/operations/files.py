@@ -86,7 +86,7 @@ def content(
     _no_directory("files.content", path, now)
     if now is None or now.kind != "file" or now.content != wanted:
         yield Upload(wanted, path, secret=secret)
-        yield _installed(path, mode, user, group, validate, notify)
+        yield installed(path, mode, user, group, validate, notify)
         return
     if (now.mode, now.user, now.group) != (mode, user, group):
         yield _owned(path, mode, user, group)
@@ -227,9 +227,10 @@ def _noted(notify: str | None) -> list[Any]:
     return ["install", "-D", "-m", "600", "/dev/null", mark, "&&"]
 
 
-def _installed(
+def installed(
     path: str, mode: str, user: str, group: str, validate: Sequence[str], notify: str | None
 ) -> Change:
+    """Return the change that puts what was uploaded for `path` there, after validation."""
     new = _beside(path)
     staged = QuoteString(journal.staged(path))
     beside = QuoteString(new)

@@ -11,7 +11,7 @@ import base64
 import gzip
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
@@ -30,7 +30,18 @@ STAGED = "/run/nodeproof.{digest}"
 GUARD_S = 180
 """Seconds after which the node takes an unconfirmed change back."""
 
-_PARTS = ("common", "items", "files", "accounts", "packages", "steps", "guard", "revert", "main")
+_PARTS = (
+    "common",
+    "items",
+    "files",
+    "accounts",
+    "packages",
+    "dnf",
+    "steps",
+    "guard",
+    "revert",
+    "main",
+)
 _OPEN = "nodeproof_run"
 
 
@@ -154,6 +165,7 @@ class Change(StringCommand):
         touches: Sequence[Item],
         lasting: Sequence[str] = (),
         counts: bool = True,
+        explain: Callable[[Sequence[str]], str] | None = None,
         **arguments: Any,
     ) -> None:
         if not touches:
@@ -164,6 +176,8 @@ class Change(StringCommand):
         """What of it cannot be taken back, a sentence each."""
         self.counts = counts
         """Whether a plan without it is another plan; else it only prepares, as it is needed."""
+        self.explain = explain
+        """Turns what it said when it failed into a sentence; nothing where it knows none."""
 
     @property
     def guarded(self) -> bool:

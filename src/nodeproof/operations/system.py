@@ -12,7 +12,7 @@ from pyinfra.api.operation import OperationMeta
 from nodeproof.facts.boot import NOTES, Boot, BootData
 from nodeproof.facts.files import FileState
 from nodeproof.facts.node import Node
-from nodeproof.operations import journal
+from nodeproof.operations import journal, systemd
 from nodeproof.operations.journal import Change, Item, Kind
 from nodeproof.operations.outcome import changes
 
@@ -39,10 +39,7 @@ def hostname(hostname: str) -> Generator[Change]:
         host.noop(f"the host name is {hostname}")
         return
     yield Change(
-        "hostnamectl",
-        "set-hostname",
-        "--",
-        QuoteString(hostname),
+        systemd.Asked("hostnamectl", "set-hostname", "--", QuoteString(hostname)),
         touches=[journal.file("/etc/hostname"), Item(Kind.SYSCTL, "kernel.hostname")],
     )
 

@@ -6,13 +6,38 @@ from collections.abc import Generator, Sequence
 from typing import Literal
 
 from pyinfra import host
-from pyinfra.api import QuoteString, operation
+from pyinfra.api import QuoteString, StringCommand, operation
 from pyinfra.api.operation import OperationMeta
+from typing_extensions import override
 
 from nodeproof.facts.systemd import PENDING, Unit, UnitData
 from nodeproof.operations import journal
 from nodeproof.operations.journal import Change, Item, Kind
 from nodeproof.operations.outcome import changes
+from nodeproof.scripts import script
+
+
+class Asked(StringCommand):
+    """A command that asks systemd for something, again where systemd re-executed itself meanwhile.
+
+    A plan shows what is asked.
+    """
+
+    def __init__(self, *words: str | QuoteString) -> None:
+        super().__init__("sh", "-c", script("ask-systemd.sh"), "sh", *words)
+        self._words = StringCommand(*words)
+
+    @override
+    def get_masked_value(self) -> str:
+        """Return what is asked."""
+        return self._words.get_masked_value()
+
+
+def asked(verb: str, unit: str) -> Asked:
+    """Return the command ``systemctl VERB -- UNIT``, or for `read` the one that reads all units."""
+    if verb == "read":
+        return Asked("systemctl", "daemon-reload")
+    return Asked("systemctl", verb, "--", QuoteString(unit))
 
 
 @operation()
@@ -34,16 +59,12 @@ def unit(unit: str, running: bool = True, enabled: bool = True) -> Generator[Cha
     now: UnitData = host.get_fact(Unit, unit=unit)
     touches = [journal.unit(unit)]
     if now.state == "masked" and (running or enabled):
-        yield Change("systemctl", "unmask", "--", QuoteString(unit), touches=touches)
+        yield Change(asked("unmask", unit), touches=touches)
     if now.enabled != enabled and not (now.fixed and not enabled):
         verb = "enable" if enabled else "disable"
-        yield Change("systemctl", verb, "--", QuoteString(unit), touches=touches)
+        yield Change(asked(verb, unit), touches=touches)
     if now.active != running:
-        yield (
-            _started(unit)
-            if running
-            else Change("systemctl", "stop", "--", QuoteString(unit), touches=touches)
-        )
+        yield _started(unit) if running else Change(asked("stop", unit), touches=touches)
     if now.active == running and (now.enabled == enabled or now.fixed):
         host.noop(f"{unit} is as asked")
 
@@ -52,10 +73,7 @@ def _started(unit: str) -> Change:
     """Start a unit and insist on it: systemd calls a unit whose conditions fail a success."""
     name = QuoteString(unit)
     return Change(
-        "systemctl",
-        "start",
-        "--",
-        name,
+        asked("start", unit),
         "&& systemctl is-active --quiet --",
         name,
         "|| { systemctl status --no-pager --lines=5 --",
@@ -69,7 +87,8 @@ def _started(unit: str) -> Change:
 def told(
     unit: str,
     after: Sequence[OperationMeta],
-    how: Literal["reload", "restart", "try-restart"] = "restart",
+    how: Literal["reload", "restart", "try-restart", "read"] = "restart",
+    stale: bool = False,
 ) -> Generator[Change]:
     """
     Make a running unit take up its changed configuration, once, even after an interruption.
@@ -79,7 +98,8 @@ def told(
 
     + unit: its name with suffix
     + after: the operations that may have changed its configuration
-    + how: reload, restart, or try-restart
+    + how: reload, restart, try-restart; or read, which has it run on until its next start
+    + stale: whether it is known to run with another configuration than what is on disk
 
     **Example:**
 
@@ -89,18 +109,13 @@ def told(
     """
 
     now: UnitData = host.get_fact(Unit, unit=unit)
-    if not now.pending and not any(changes(change) for change in after):
+    if not stale and not now.pending and not any(changes(change) for change in after):
         host.noop(f"{unit} has taken up its configuration")
         return
+    read = how == "read"
     yield Change(
-        "systemctl",
-        how,
-        "--",
-        QuoteString(unit),
-        "&&",
-        "rm",
-        "-f",
-        "--",
+        asked(how, unit),
+        "&& rm -f --",
         QuoteString(f"{PENDING}/{unit}"),
-        touches=[Item(Kind.TOLD, unit)],
+        touches=[journal.unit(unit) if read else Item(Kind.TOLD, unit)],
     )

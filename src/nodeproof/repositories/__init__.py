@@ -1,0 +1,1 @@
+"""Package repositories as they are asked for: whose key signs them, what they may supply."""

@@ -1,0 +1,1 @@
+"""Updates that never pull apart what belongs together on a node."""

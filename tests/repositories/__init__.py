@@ -1,0 +1,1 @@
+"""Small signed package repositories with the vendors' layout, names and version relations."""
