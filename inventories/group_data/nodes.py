@@ -10,6 +10,6 @@ system = {
 
 ssh = {"max_sessions": 20}
 
-containers = {"podman": True, "docker": True}
+containers = {"podman": True}  # and "docker": True where you need it
 
 confinement = {"model_dirs": ["/srv/models"]}

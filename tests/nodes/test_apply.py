@@ -91,6 +91,11 @@ BREAKS = {
         "sed -i 's/^MaxSessions .*/MaxSessions 99/' /etc/ssh/sshd_config.d/10-nodeproof.conf",
         {"sessions_limited", "server_has_taken_up_its_files"},
     ),
+    "sshd file removed": (
+        "echo 'MaxStartups 3' > /etc/ssh/sshd_config.d/99-mine.conf; systemctl reload ssh; "
+        "sleep 1; rm /etc/ssh/sshd_config.d/99-mine.conf",
+        {"server_has_taken_up_its_files"},
+    ),
     "drop-in readable": (
         "chmod 644 /etc/ssh/sshd_config.d/10-nodeproof.conf",
         {"files_tight"},

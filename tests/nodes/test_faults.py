@@ -248,6 +248,41 @@ def test_killed_between_file_and_reload_is_made_good(
     assert nodeproof("plan", inventory, "--detailed-exitcode").code == 0
 
 
+HANGS_UP = """#!/bin/sh
+n=$(cat /run/asked 2>/dev/null || echo 0)
+case $1 in
+    show | enable | start | restart | reload | reload-or-restart) echo $((n + 1)) >/run/asked ;;
+    *) n=2 ;;
+esac
+[ $((n % 3)) = 2 ] || { echo "Failed to $1: Transport endpoint is not connected" >&2; exit 1; }
+exec /usr/bin/systemctl "$@"
+"""
+
+
+def test_systemd_is_asked_again_while_it_answers_nobody(
+    inventory: Path, trixie: list[ContainerNode]
+) -> None:
+    """As while it re-executes itself: that is no unit's state, and no reason to give up."""
+    node = trixie[0]
+    node.ssh("sudo tee /usr/local/sbin/systemctl >/dev/null", stdin=HANGS_UP)
+    node.ssh("sudo chmod 755 /usr/local/sbin/systemctl")
+    node.ssh("sudo sed -i 's/^MaxSessions .*/MaxSessions 3/' /etc/ssh/sshd_config.d/*nodeproof*")
+    try:
+        done = nodeproof("apply", inventory, "--yes", "--json")
+        reverted = nodeproof("revert", done.json["run"], inventory, "--yes")
+    finally:
+        node.ssh("sudo rm /usr/local/sbin/systemctl")
+    assert done.node(node.name)["status"] == "changed", done.out
+    assert reverted.code == 0, reverted.out
+    assert "maxsessions 3\n" in node.ssh("sudo sshd -T").stdout
+    run = f"/var/lib/nodeproof/runs/{done.json['run']}"
+    kept = node.ssh(
+        f"sudo sh -c 'grep -l told {run}/*/items | while read -r f; do cat ${{f%/*}}/*.was; done'"
+    )
+    assert "enabled running" in kept.stdout
+    assert nodeproof("apply", inventory, "--yes").code == 0
+
+
 def test_apply_asks_on_a_terminal(inventory: Path, trixie: list[ContainerNode]) -> None:
     """It shows the plan and asks; no leaves the node alone, yes applies what was shown."""
     node = trixie[0]

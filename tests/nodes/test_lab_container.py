@@ -13,6 +13,7 @@ import pytest
 
 from nodeproof.errors import UnreachableError
 from nodeproof.lab import ContainerNode, bridge, containers, lease, nspawn
+from tests.nodes.conftest import PREINSTALL
 
 pytestmark = [
     pytest.mark.nodes,
@@ -38,8 +39,11 @@ def sysctls() -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def nodes() -> Iterator[list[ContainerNode]]:
+    # The first node takes back what earlier, killed runs left on this host: not this test's matter.
+    with containers(["first"], preinstall=PREINSTALL):
+        pass
     before, settings = traces(), sysctls()
-    with containers(["c1", "c2"]) as running:
+    with containers(["c1", "c2"], preinstall=PREINSTALL) as running:
         assert traces() > before
         folders = [node.folder for node in running]
         yield running
@@ -91,7 +95,7 @@ def test_what_a_killed_process_left_is_taken_back(nodes: list[ContainerNode]) ->
     code = (
         "import os, signal\n"
         "from nodeproof.lab import containers\n"
-        "with containers(['left']) as (node,):\n"
+        f"with containers(['left'], preinstall={PREINSTALL}) as (node,):\n"
         "    print(node.address, node.folder, flush=True)\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
     )
@@ -101,7 +105,7 @@ def test_what_a_killed_process_left_is_taken_back(nodes: list[ContainerNode]) ->
     assert killed.returncode == -signal.SIGKILL
     address, folder = killed.stdout.split()
     assert Path(folder, "root").is_mount()
-    with containers(["next"]) as (node,):
+    with containers(["next"], preinstall=PREINSTALL) as (node,):
         assert node.address == address
         assert not Path(folder).parent.exists()
     nodes[0].ssh("true")

@@ -12,6 +12,7 @@ from nodeproof.lab import containers
 from tests.held import Held
 from tests.lockouts.attempts import CUTS_CONNECTIONS, GUARD_S, REFUSED, TAKEN_BACK
 from tests.lockouts.proof import PROGRAM, Prepared, prepared
+from tests.nodes.conftest import PREINSTALL
 
 pytestmark = [pytest.mark.nodes, pytest.mark.xdist_group("lockouts")]
 NEXT = "20991231T000000Z-000000"
@@ -44,8 +45,7 @@ def node(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Prepared]:
     """A node with a firewall."""
-    preinstall = ("nftables", "rsync", "tzdata")
-    with containers(["locked"], request.param, preinstall=preinstall) as (one,):
+    with containers(["locked"], request.param, preinstall=PREINSTALL) as (one,):
         yield prepared(one, tmp_path_factory.mktemp("lockouts"))
 
 

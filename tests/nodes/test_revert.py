@@ -11,7 +11,7 @@ import pytest
 
 from nodeproof.lab import ContainerNode, containers
 from tests.manifest import differences, manifest
-from tests.nodes.conftest import DISTRIBUTIONS
+from tests.nodes.conftest import PREINSTALL, spread
 from tests.support import Done, Running, nodeproof, write_inventory
 
 pytestmark = pytest.mark.nodes
@@ -41,13 +41,27 @@ DROPIN = "/etc/ssh/sshd_config.d/10-nodeproof.conf"
 JOURNAL = "sudo /var/lib/nodeproof/bin/journal"
 
 
-@pytest.fixture(scope="module", params=DISTRIBUTIONS)
+DEPENDS = {
+    "test_a_full_site_is_taken_back",
+    "test_an_install_that_was_cut_off_is_taken_back",
+    "test_at_the_console",
+}
+"""What depends on the distribution's own tools; the rest is tried on the newest."""
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Take back on both distributions what depends on them."""
+    spread(metafunc, "nodes", DEPENDS, "revert")
+
+
+@pytest.fixture(scope="module")
 def nodes(request: pytest.FixtureRequest) -> Iterator[list[ContainerNode]]:
     """Two nodes."""
     short = request.param.replace("debian-", "d")
     names = [f"{short}-back", f"{short}-else"]
-    with containers(names, request.param, preinstall=("tzdata",)) as two:
+    with containers(names, request.param, preinstall=PREINSTALL) as two:
         for node in two:
+            node.ssh("sudo dpkg --purge rsync")
             node.ssh("sudo sh -c 'useradd -m mallory; echo kept >/home/mallory/file'")
         yield two
 

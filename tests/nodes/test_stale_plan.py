@@ -13,7 +13,7 @@ import pytest
 from nodeproof.lab import ContainerNode
 from tests.support import Done, nodeproof, write_inventory
 
-pytestmark = pytest.mark.nodes
+pytestmark = [pytest.mark.nodes, pytest.mark.xdist_group("faults")]
 
 SITE = {"system": {"packages": ["rsync"], "users": {"alice": {}}}, "ssh": {"max_sessions": 7}}
 PACKAGE = (
@@ -37,19 +37,19 @@ class Saved:
 
 
 @pytest.fixture(scope="module")
-def saved(pair: list[ContainerNode], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Saved]:
+def saved(trixie: list[ContainerNode], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Saved]:
     """Nodes that are right but for two things, with fresh package lists, and their plan."""
     folder = tmp_path_factory.mktemp("stale")
-    inventory = write_inventory(folder, pair, SITE)
+    inventory = write_inventory(folder, trixie, SITE)
     assert nodeproof("apply", inventory, "--yes").code == 0
-    for node in pair:
+    for node in trixie:
         root(node, "dpkg --purge rsync; chmod 640 /etc/ssh/sshd_config.d/10-nodeproof.conf")
         root(node, "find /var/lib/apt/lists -name '*Packages*' -exec touch {} +")
     planned = nodeproof("plan", inventory, "--json", "--out", folder / "plan.json")
     assert planned.code == 0, planned.err
-    assert not [command for command in commands(planned, pair[0]) if " update" in command]
-    yield Saved(folder / "plan.json", inventory, pair, planned, time.monotonic())
-    write_inventory(folder, pair, SITE)
+    assert not [command for command in commands(planned, trixie[0]) if " update" in command]
+    yield Saved(folder / "plan.json", inventory, trixie, planned, time.monotonic())
+    write_inventory(folder, trixie, SITE)
     assert nodeproof("apply", inventory, "--yes").code == 0
 
 
@@ -64,12 +64,12 @@ def commands(done: Done, node: ContainerNode) -> list[str]:
 MOVES = {
     "a file edited": (
         "echo '# mine' >>/etc/ssh/sshd_config",
-        "sed -i '$d' /etc/ssh/sshd_config",
+        "sed -i '$d' /etc/ssh/sshd_config; systemctl reload ssh",
         "/etc/ssh/sshd_config changed",
     ),
     "a file made": (
         "echo '# mine' >/etc/ssh/sshd_config.d/98-moved.conf",
-        "rm /etc/ssh/sshd_config.d/98-moved.conf",
+        "rm /etc/ssh/sshd_config.d/98-moved.conf; systemctl reload ssh",
         "/etc/ssh/sshd_config.d/98-moved.conf appeared",
     ),
     "a mode changed": (

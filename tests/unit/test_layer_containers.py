@@ -16,9 +16,9 @@ from pyinfra.context import ctx_host
 
 from nodeproof.catalog.distributions import Distribution, distributions
 from nodeproof.facts.node import NodeFacts
-from nodeproof.layers.containers import deploy, operations
-from nodeproof.layers.containers.checks import COMPOSE, RUN_COMPOSE
+from nodeproof.layers.containers import configuration, deploy, operations
 from nodeproof.layers.containers.facts import RECIPE, LiveRestore, ProbeImage
+from nodeproof.layers.containers.probes import COMPOSE, RUN_COMPOSE
 from nodeproof.layers.containers.settings import (
     CDI_DIRECTORIES,
     PROBE_DEVICE,
@@ -75,9 +75,7 @@ def test_settings_refused(asked: dict[str, Any]) -> None:
 
 
 def daemon(settings: Settings, *, cdi: bool) -> dict[str, Any]:
-    text = render("containers/daemon.json.j2", settings=settings, cdi=cdi)
-    value: dict[str, Any] = json.loads(text)
-    return value
+    return configuration.docker(settings, cdi=cdi)
 
 
 def test_docker_hardened_by_default() -> None:
@@ -132,7 +130,7 @@ def test_packages_follow_what_is_asked(
     settings: Settings, apparmor: bool, wanted: set[str]
 ) -> None:
     for distribution in (DEBIAN_12, DEBIAN_13):
-        found = set(deploy._packages(settings, NodeFacts(apparmor=apparmor), distribution))
+        found = set(deploy._packages(settings, None, NodeFacts(apparmor=apparmor), distribution))
         assert wanted <= found
         assert ("podman" in found) is settings.podman
         assert ("docker.io" in found) is settings.docker
@@ -194,17 +192,31 @@ def test_probe_image_fact_asks_the_engine(
 
 
 def test_probe_image_built_of_the_shell(stub: Callable[[Mapping[str, str]], Path]) -> None:
-    podman = 'case $1 in image) echo old;; import) tar -tvf "$4";; esac'
-    folder = stub({"podman": podman})
+    podman = 'case $1 in image) echo old;; import) tar -tvf "$4" >&2; echo new;; esac'
+    folder = stub({"podman": podman + '\n[ "$1" != info ] || echo /storage', "sync": ""})
     [command] = commands(operations.probe_image, Node(ProbeImage=False), engine="podman")
     said = subprocess.run(command, shell=True, capture_output=True, text=True, check=True)  # noqa: S602
-    members = [line.split() for line in said.stdout.splitlines()]
+    members = [line.split() for line in said.stderr.splitlines()]
     assert members[0][-1] == "bin/sh"
     assert all(member[0].startswith("-r") for member in members), "programs and libraries, no links"
     assert any("libc.so" in member[-1] for member in members)
     calls = (folder / "log").read_text()
-    assert PROBE_IMAGE in calls
+    written, named = (
+        calls.index("sync -f -- /storage"),
+        calls.index(f"podman tag new {PROBE_IMAGE}"),
+    )
+    assert calls.index("podman import") < written < named
     assert "podman image rm -- old" in calls
+
+
+def test_probe_image_that_is_not_on_the_disk_gets_no_name(
+    stub: Callable[[Mapping[str, str]], Path],
+) -> None:
+    folder = stub({"podman": "echo /storage", "sync": "exit 1"})
+    [command] = commands(operations.probe_image, Node(ProbeImage=False), engine="podman")
+    said = subprocess.run(command, shell=True, capture_output=True, check=False)  # noqa: S602
+    assert said.returncode == 1
+    assert "podman tag" not in (folder / "log").read_text()
 
 
 def test_compose_leaves_nothing(stub: Callable[[Mapping[str, str]], Path]) -> None:

@@ -2,6 +2,10 @@
 
 system = {"ntp_servers": ["head1"]}
 
+gpu = {"driver": "lts", "dcgm": True}
+
+cuda = {"toolkits": ["13", "12"], "nccl": True}
+
 containers = {"podman": True, "docker": False, "cdi": True}
 
 confinement = {

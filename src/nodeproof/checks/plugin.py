@@ -3,7 +3,8 @@
 ``pytest -p nodeproof.checks.plugin --pyargs nodeproof.layers --inventory INVENTORY``
 
 Every check is a function of ``host`` (testinfra), ``settings`` (what was asked of the layer),
-``node`` (facts) and ``distribution``, marked with the ids of the controls that it proves.
+``node`` (facts), ``packages``, ``accelerators`` and ``distribution``, marked with the ids of the
+controls that it proves.
 """
 
 from __future__ import annotations
@@ -12,17 +13,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pytest
+from testinfra.host import Host
 
 from nodeproof.catalog.distributions import Distribution
 from nodeproof.checks.backend import register
 from nodeproof.checks.sessions import Open, Sessions
 from nodeproof.errors import NodeproofError
 from nodeproof.evidence.controls import controls
+from nodeproof.facts.accelerators import Accelerators
+from nodeproof.facts.gpu import Gpus
 from nodeproof.facts.node import NodeFacts
+from nodeproof.facts.packages import PACKAGES, PackagesData
 from nodeproof.layers import LAYER_NAMES, choose_layers
 from nodeproof.settings import LayerSettings
 
-CHECKS = "checks.py"
+CHECKS = ("checks.py", "*_checks.py")
 SESSIONS = pytest.StashKey[Sessions]()
 LAYERS = pytest.StashKey[tuple[str, ...]]()
 
@@ -41,12 +46,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--limit", action="append", default=[], metavar="HOST", help="only these")
     group.addoption("--layer", action="append", default=[], metavar="LAYER", help="only these")
     group.addoption("--skip-layer", action="append", default=[], metavar="LAYER", help="not these")
+    group.addoption(
+        "--burn-in", type=int, default=0, metavar="SECONDS", help="burn in GPUs, this long a part"
+    )
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Connect to the nodes and tell testinfra about them."""
-    config.addinivalue_line("python_files", CHECKS)
+    for name in CHECKS:
+        config.addinivalue_line("python_files", name)
     config.addinivalue_line("markers", "control(*ids): ids of the controls that a check proves")
     plugins = config.pluginmanager.get_plugins()
     given = next((one.sessions for one in plugins if isinstance(one, Given)), None)
@@ -121,6 +130,28 @@ def distribution(opened: Open) -> Distribution:
     return opened.distribution
 
 
+@pytest.fixture(scope="module")
+def packages(host: Host, distribution: Distribution) -> PackagesData:
+    """Return what dpkg or rpm knows."""
+    fact = PACKAGES[distribution.package_manager]()
+    return fact.process(host.check_output(fact.command()).splitlines())
+
+
+@pytest.fixture(scope="module")
+def accelerators(host: Host) -> Accelerators:
+    """Return what the node computes with."""
+    return Gpus().process(host.check_output("sh -c %s", Gpus().command()).splitlines())
+
+
+@pytest.fixture(scope="session")
+def burn_in(request: pytest.FixtureRequest) -> int:
+    """Return how many seconds a part of the burn-in takes, where one is asked for."""
+    seconds: int = request.config.getoption("--burn-in")
+    if seconds <= 0:
+        pytest.skip("it needs the GPUs for itself, for minutes; ask for it with --burn-in")
+    return seconds
+
+
 def _layer(item: pytest.Item) -> str:
     return layer_of(item.module.__name__)  # type: ignore[attr-defined]
 
@@ -147,6 +178,8 @@ def _connected(config: pytest.Config) -> Sessions:
     inventory = config.getoption("--inventory")
     if not inventory:
         raise pytest.UsageError("--inventory INVENTORY says which nodes to check")
-    sessions = Sessions(load(inventory, limit=_option(config, "--limit")), Password())
+    fleet = load(inventory, limit=_option(config, "--limit"))
+    layers = config.stash[LAYERS]
+    sessions = Sessions(fleet, Password(), layers)
     sessions.connect()
     return sessions

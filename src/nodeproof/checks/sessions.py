@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from nodeproof.catalog.distributions import Distribution
@@ -10,7 +10,7 @@ from nodeproof.engine.adapter.inventory import Fleet
 from nodeproof.engine.adapter.pool import each
 from nodeproof.engine.adapter.session import Session
 from nodeproof.engine.preflight import preflight
-from nodeproof.errors import NodeproofError
+from nodeproof.errors import NodeproofError, RefusedError
 from nodeproof.facts.node import Node, NodeFacts
 from nodeproof.settings.site import HostSettings
 
@@ -32,10 +32,12 @@ class Sessions:
         self,
         fleet: Fleet,
         ask_password: Callable[[str], str],
+        layers: Collection[str] = (),
         say: Callable[[str, str], None] = lambda host, doing: None,
     ) -> None:
         self.fleet = fleet
         self._ask_password = ask_password
+        self._layers = layers
         self._say = say
         self.open: dict[str, Open] = {}
         self.failed: dict[str, NodeproofError] = {}
@@ -70,6 +72,10 @@ class Sessions:
             session.connect()
             facts: NodeFacts = session.fact(Node)
             settings = self.fleet.settings[name]
-            self.open[name] = Open(session, settings, facts, preflight(name, facts, writing=False))
+            distribution = preflight(name, facts, writing=False)
+            lacks = distribution.lacks([one for one in settings.layers if one in self._layers])
+            if lacks:
+                raise RefusedError(f"{name}: {lacks}")
+            self.open[name] = Open(session, settings, facts, distribution)
         except NodeproofError as error:
             self.failed[name] = error

@@ -21,6 +21,8 @@ from nodeproof.engine.run import failed_node
 from nodeproof.errors import NodeproofError
 
 LONGEST_REASON = 2000
+MEASURED = "measured"
+"""Under this name a check records what it measured."""
 
 
 class Watcher(Protocol):
@@ -57,11 +59,19 @@ class _Recorder:
 
 
 def verify(
-    fleet: Fleet, layers: tuple[str, ...], ask_password: Callable[[str], str], watcher: Watcher
+    fleet: Fleet,
+    layers: tuple[str, ...],
+    ask_password: Callable[[str], str],
+    watcher: Watcher,
+    *,
+    burn_in: int = 0,
 ) -> Result:
-    """Check every node of the fleet and return the verdicts; changes nothing."""
+    """Check every node of the fleet and return the verdicts; changes nothing.
+
+    `burn_in` is the number of seconds that a part of a GPU's burn-in takes; 0 does without.
+    """
     started, clock = datetime.now(UTC), time.monotonic()
-    sessions = Sessions(fleet, ask_password, watcher.node)
+    sessions = Sessions(fleet, ask_password, layers, watcher.node)
     sessions.connect()
     recorder = _Recorder(watcher)
     nodes = [failed_node(name, error) for name, error in sessions.failed.items()]
@@ -69,7 +79,7 @@ def verify(
     trips = {name: node.session for name, node in sessions.open.items()}
     interrupted = False
     if sessions.open:
-        interrupted = _pytest(sessions, layers, recorder)
+        interrupted = _pytest(sessions, layers, recorder, burn_in)
     for name in facts:
         checks = recorder.checks[name]
         failed = sum(check.verdict is Verdict.FAILED for check in checks)
@@ -97,7 +107,7 @@ def verify(
     )
 
 
-def _pytest(sessions: Sessions, layers: tuple[str, ...], recorder: _Recorder) -> bool:
+def _pytest(sessions: Sessions, layers: tuple[str, ...], recorder: _Recorder, burn_in: int) -> bool:
     """Run pytest without the user's own configuration; return whether it was interrupted."""
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     os.environ.pop("PYTEST_ADDOPTS", None)
@@ -105,6 +115,7 @@ def _pytest(sessions: Sessions, layers: tuple[str, ...], recorder: _Recorder) ->
         *("-c", os.devnull, "--rootdir", os.sep, "-p", "no:cacheprovider", "-p", "no:terminal"),
         *("-p", "testinfra.plugin", "-p", "nodeproof.checks.plugin"),
         *(f"--layer={layer}" for layer in layers),
+        f"--burn-in={burn_in}",
         *("--pyargs", "nodeproof.layers"),
     ]
     code = pytest.main(arguments, plugins=[recorder, Given(sessions.reached())])
@@ -144,9 +155,13 @@ def _check(item: pytest.Function, report: pytest.TestReport) -> Check:
 
 
 def _reason(report: pytest.TestReport) -> str:
-    """Return why a check failed, in a line or few: the assertion, not the traceback."""
+    """Return why a check failed, in a line or few: the assertion, not the traceback.
+
+    Of one that passed, what it measured, where it told (``record_property``).
+    """
     if report.passed or report.longrepr is None:
-        return ""
+        told = (str(value) for name, value in report.user_properties if name == MEASURED)
+        return "\n".join(told)[:LONGEST_REASON]
     crash = getattr(report.longrepr, "reprcrash", None)
     message: str = crash.message if crash is not None else str(report.longrepr)
     message = message.removeprefix("AssertionError: ").strip()

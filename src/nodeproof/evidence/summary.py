@@ -17,6 +17,7 @@ from nodeproof.engine.result import (
     Result,
     Verdict,
 )
+from nodeproof.evidence.accelerators import accelerators
 from nodeproof.evidence.plain import one_line
 from nodeproof.evidence.reboots import left_to_do, would_reboot
 
@@ -116,7 +117,7 @@ def machine(facts: Mapping[str, object]) -> str:
         said.append(one_line(f"{cpus} CPUs"))
     if isinstance(memory := facts.get("memory_kb"), int) and memory:
         said.append(f"{memory / 1024**2:.0f} GiB")
-    return ", ".join(said)
+    return ", ".join([*said, *accelerators(facts)])
 
 
 def all_changes(result: Result, *statuses: ChangeStatus) -> list[Change]:

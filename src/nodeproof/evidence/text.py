@@ -196,16 +196,22 @@ def _would(name: str) -> str:
 
 
 def _checks(view: _View) -> None:
-    def section(title: str, wanted: Verdict, style: str = "bold") -> None:
+    def section(
+        title: str, wanted: Verdict, style: str = "bold", *, with_reason: bool = False
+    ) -> None:
         found = alike(
             view.result.nodes,
             lambda node: [
-                ((c.layer, c.name, c.reason), c) for c in node.checks if c.verdict is wanted
+                ((c.layer, c.name, c.reason), c)
+                for c in node.checks
+                if c.verdict is wanted and (c.reason or not with_reason)
             ],
         )
         _by_layer(view, Text(title, style=style), found, _check)
 
     section("Failed checks", Verdict.FAILED, "bold red")
+    if not view.verbose:
+        section("Measured", Verdict.PASSED, with_reason=True)
     skipped = len(summary.all_checks(view.result, Verdict.SKIPPED))
     if view.verbose:
         section("Skipped checks", Verdict.SKIPPED)

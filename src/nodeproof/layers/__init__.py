@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nodeproof.errors import UsageError
@@ -27,6 +28,13 @@ class Layer:
         return model
 
     @property
+    def checks(self) -> tuple[str, ...]:
+        """The modules that prove it: ``checks``, and ``*_checks`` where one would be too long."""
+        folder = Path(__file__).parent / self.name
+        more = sorted(path.stem for path in folder.glob("*_checks.py"))
+        return tuple(f"{__name__}.{self.name}.{module}" for module in ("checks", *more))
+
+    @property
     def deploy(self) -> Callable[..., Any]:
         """The deploy that makes it so: called as ``deploy(settings, node)``."""
         function: Callable[..., Any] = import_module(f"{__name__}.{self.name}.deploy").deploy_layer
@@ -35,6 +43,10 @@ class Layer:
 
 LAYERS = (
     Layer("system"),
+    Layer("gpu"),
+    Layer("cuda"),
+    Layer("rocm"),
+    Layer("intel"),
     Layer("containers"),
     Layer("confinement"),
     Layer("ssh"),

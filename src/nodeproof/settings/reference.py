@@ -13,12 +13,18 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
+from typing import Literal, get_args, get_origin
 
 import click
+from pydantic.fields import FieldInfo
 
+from nodeproof.catalog import pages as catalog
 from nodeproof.catalog.distributions import distributions
+from nodeproof.catalog.gpu_health import gpu_health
 from nodeproof.errors import Exit, UsageError
 from nodeproof.evidence.controls import controls
+from nodeproof.facts.accelerators import Accelerators, DkmsModule, Gpu, InstalledDriver
 from nodeproof.facts.node import NodeFacts
 from nodeproof.layers import layer_named
 from nodeproof.resources import CHECKOUT
@@ -72,14 +78,17 @@ def keys(layer: str) -> str:
 
 def checks(layer: str) -> str:
     """Return the table of a layer's checks: what each proves, and why."""
-    module = import_module(f"nodeproof.layers.{layer}.checks")
-    functions = inspect.getmembers(module, lambda it: inspect.isfunction(it) and is_check(it))
-    ordered = sorted(functions, key=lambda item: inspect.getsourcelines(item[1])[1])
     rows = [
         (f"`{name.removeprefix('test_')}`", ", ".join(marked(function)), sentence(function))
-        for name, function in ordered
+        for module in layer_named(layer).checks
+        for name, function in _in_order(import_module(module))
     ]
     return table(("check", "control", "why it matters"), rows)
+
+
+def _in_order(module: ModuleType) -> list[tuple[str, Callable[..., object]]]:
+    functions = inspect.getmembers(module, lambda it: inspect.isfunction(it) and is_check(it))
+    return sorted(functions, key=lambda item: inspect.getsourcelines(item[1])[1])
 
 
 def is_check(function: Callable[..., object]) -> bool:
@@ -122,10 +131,81 @@ def facts(_: str) -> str:
     return table(("fact", "type", "meaning"), rows)
 
 
+def accelerators(_: str) -> str:
+    """Return the table of a node's accelerators, with the fields of what is in them."""
+    rows = [
+        (f"`{prefix}{name}`", _sort(field), field.description or "")
+        for prefix, model in (
+            ("", Accelerators),
+            ("gpus[].", Gpu),
+            ("driver.", InstalledDriver),
+            ("dkms[].", DkmsModule),
+        )
+        for name, field in model.model_fields.items()
+    ]
+    return table(("fact", "type", "meaning"), rows)
+
+
+def _sort(field: FieldInfo) -> str:
+    kinds = {str: "text", int: "whole number", bool: "true or false", dict: "table", list: "list"}
+    parts = {get_origin(one) or one for one in (field.annotation, *get_args(field.annotation))}
+    words = [word for kind, word in kinds.items() if kind in parts]
+    if Literal in parts or get_origin(field.annotation) is Literal:
+        words = [", ".join(map(str, get_args(field.annotation)))]
+    found = words[-1] if words else "table"
+    return f"{found} or none" if type(None) in parts else found
+
+
+def xids(_: str) -> str:
+    """Return the table of Xid classes."""
+    known = gpu_health()
+    rows = []
+    for name, one in known.xids.items():
+        named = [
+            f"{code} ({known.xid_meanings[code]})" if code in known.xid_meanings else str(code)
+            for code in one.codes
+        ]
+        codes = ", ".join(named) or "all others"
+        rows.append((name, "fails" if one.fails else "is noted", codes, one.action))
+    return table(("class", "since boot", "Xids", "what to do"), rows)
+
+
+def gpu_products(_: str) -> str:
+    """Return the table of what is expected of GPUs."""
+    rows = [
+        (
+            one.title,
+            f"{one.pcie_generation or '?'}, x{one.pcie_width}",
+            f"{one.nvlinks} at {one.nvlink_gb_s:g} GB/s" if one.nvlinks else "",
+            *(
+                f"{peak:g}" if peak else ""
+                for peak in (one.memory_gb_s, one.bf16_tflops, one.fp32_tflops)
+            ),
+        )
+        for one in gpu_health().products.values()
+    ]
+    head = ("product", "PCIe", "NVLinks", "memory GB/s", "bf16 TFLOP/s", "fp32 TFLOP/s")
+    return table(head, rows)
+
+
+def gpu_sources(_: str) -> str:
+    """Return where the tables were read."""
+    found = gpu_health().sources.values()
+    return "\n".join(f"- [{one.title}]({one.url}), looked up {one.looked_up}" for one in found)
+
+
 def supported(_: str) -> str:
     """Return the table of distributions."""
-    rows = [(f"`{key}`", row.title) for key, row in distributions().items()]
-    return table(("key", "distribution"), rows)
+    rows = [
+        (f"`{key}`", row.title, ", ".join(f"[{one}]({one}.md)" for one in row.layers) or "all")
+        for key, row in distributions().items()
+    ]
+    return table(("key", "distribution", "layers"), rows)
+
+
+def catalog_table(name: str) -> Callable[[str], str]:
+    """Return what makes one table of the catalog."""
+    return lambda _: table(*catalog.table(name))
 
 
 def commands(_: str) -> str:
@@ -151,8 +231,13 @@ BLOCKS: Mapping[str, Callable[[str], str]] = {
     "checks": checks,
     "controls": control_table,
     "facts": facts,
+    "accelerators": accelerators,
+    "xids": xids,
+    "gpu-products": gpu_products,
+    "gpu-sources": gpu_sources,
     "distributions": supported,
     "commands": commands,
+    **{f"catalog-{name}": catalog_table(name) for name in catalog.TABLES},
 }
 """What may stand between markers, and who makes it from the page's name."""
 

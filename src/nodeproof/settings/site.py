@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from nodeproof.catalog.resolve.asked import Disagreement, joined
 from nodeproof.layers import LAYERS, layer_named
 from nodeproof.settings.connection import CONNECTOR_KEYS, Connection
 from nodeproof.settings.model import LayerSettings
@@ -86,6 +87,19 @@ def _host(
         )
         if isinstance(model, LayerSettings):
             layers[name] = model
+    try:
+        joined(layers.values())
+    except Disagreement as error:
+        problems.append(
+            Problem(
+                inventory,
+                host,
+                error.key,
+                shown(list(error.values)),
+                "layers ask for different ones",
+                "one value; it is enough to give it to one layer",
+            )
+        )
     return HostSettings(host, layers)
 
 

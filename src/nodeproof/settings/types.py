@@ -10,6 +10,7 @@ import base64
 import binascii
 import re
 import zoneinfo
+from ipaddress import ip_address
 from typing import Annotated
 
 from pydantic import AfterValidator, Field, StringConstraints
@@ -50,6 +51,15 @@ ServerName = Annotated[
     str,
     grammar(r"^[A-Za-z0-9:]([A-Za-z0-9_.:-]*[A-Za-z0-9:])?$", "a host name or an IP address", 253),
 ]
+IpAddress = Annotated[
+    str,
+    grammar(r"^[0-9A-Fa-f.:]+$", "an IP address", longest=45),
+    AfterValidator(lambda address: _of_a_node(address)),
+]
+ServiceName = Annotated[
+    str,
+    grammar(r"^[A-Za-z0-9][A-Za-z0-9_.@-]*\.service$", "a systemd service: name.service"),
+]
 AbsolutePath = Annotated[
     str,
     grammar(
@@ -77,6 +87,14 @@ SshAlgorithm = Annotated[
     grammar(r"^[a-z0-9][a-z0-9@._-]+$", "an OpenSSH algorithm name", longest=64),
 ]
 Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+def _of_a_node(text: str) -> str:
+    """Return the address as it is usually written; refuse one by which others reach no node."""
+    address = ip_address(text)
+    if address.is_loopback or address.is_unspecified or address.is_multicast:
+        raise ValueError("is no address by which other nodes reach a node")
+    return str(address)
 
 
 def _no_parent(path: str) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-import shlex
+import re
+import tomllib
 from typing import Any
 
 import pytest
@@ -11,43 +12,32 @@ from testinfra.host import Host
 
 from nodeproof.catalog.distributions import Distribution
 from nodeproof.facts.node import NodeFacts
+from nodeproof.layers.containers.probes import (
+    COMPOSE,
+    CRI_PLUGINS,
+    ENGINES,
+    NEW_LOG,
+    NOBODY,
+    RUN_COMPOSE,
+    SAY,
+    SHELL,
+    UNLINKED,
+    run,
+    unit,
+)
 from nodeproof.layers.containers.settings import (
+    AMD_RUNTIME,
+    AMD_RUNTIME_PATH,
     CDI_DIRECTORIES,
+    CONTAINERD_CONF,
+    NVIDIA_CDI,
+    NVIDIA_CONF,
+    NVIDIA_RUNTIME,
+    NVIDIA_RUNTIME_PATH,
     PROBE_DEVICE,
     PROBE_IMAGE,
     PROBE_VARIABLE,
     Settings,
-)
-
-ENGINES = ["podman", "docker"]
-SHELL = "/bin/sh"
-"""All that the probe image has: what runs in it is made of the shell's own commands."""
-NOBODY = 65534
-COMPOSE = """
-services:
-  probe:
-    image: {image}
-    network_mode: none
-    command: ["{program}", "-c", "echo compose ran"]
-"""
-# A folder of its own in memory, and whatever Compose makes: gone when the script ends.
-RUN_COMPOSE = """
-d=$(mktemp -d /run/nodeproof-compose.XXXXXX) || exit 1
-compose() { "$1"-compose -p nodeproof-probe -f "$d/compose.yaml" "$2" $3 $4; }
-trap 'compose "$1" down >/dev/null 2>&1; rm -rf -- "$d"' EXIT
-printf '%s' "$2" >"$d/compose.yaml" && compose "$1" run --rm probe
-"""
-# What a container says about itself, as key=value lines; `read` is the shell's, so self is it.
-SAY = """
-echo ran=yes
-read -r profile </proc/self/attr/current && echo "apparmor=$profile"
-while read -r key value; do
-  case $key in Seccomp:) echo "seccomp=$value";; NoNewPrivs:) echo "no_new_privs=$value";; esac
-done </proc/self/status
-"""
-NEW_LOG = (
-    f"c=$(docker create --pull=never --network=none {PROBE_IMAGE} {SHELL}) || exit 1; "
-    'docker inspect --format \'{{json .HostConfig.LogConfig}}\' "$c"; docker rm "$c" >/dev/null'
 )
 
 
@@ -83,17 +73,27 @@ def daemon(host: Host, docker: None) -> dict[str, Any]:
     return info
 
 
-def run(engine: str, options: str, script: str) -> str:
-    """Return the command that runs a script in the probe image, without network or registry."""
-    start = f"{engine} run --rm --pull=never --network=none {options} {PROBE_IMAGE}"
-    return f"{start} {SHELL} -c {shlex.quote(script)}"
+@pytest.fixture(scope="module")
+def containerd(host: Host, settings: Settings) -> dict[str, Any]:
+    """Return what containerd makes of all its files, as far as Kubernetes is concerned."""
+    if not settings.containerd:
+        pytest.skip("containerd is not asked for")
+    whole = tomllib.loads(host.check_output("containerd config dump"))
+    plugins: dict[str, Any] = whole["plugins"]
+    found = [plugins[name] for name in CRI_PLUGINS if "containerd" in plugins.get(name, {})]
+    assert found, f"containerd has none of the plugins {', '.join(CRI_PLUGINS)}"
+    runtime: dict[str, Any] = found[-1]
+    return runtime
 
 
-def unit(host: Host, name: str) -> tuple[str, str]:
-    """Return whether a unit is active and enabled, in systemd's words."""
-    command = "systemctl show -p ActiveState -p UnitFileState -- %s"
-    said = dict(line.split("=", 1) for line in host.check_output(command, name).splitlines())
-    return said["ActiveState"], said["UnitFileState"]
+@pytest.fixture(scope="module")
+def crio(host: Host, settings: Settings) -> dict[str, Any]:
+    """Return the configuration of the running CRI-O, as it says itself."""
+    if not settings.crio:
+        pytest.skip("crio is not asked for")
+    whole = tomllib.loads(host.check_output("crio status config"))
+    runtime: dict[str, Any] = whole["crio"]["runtime"]
+    return runtime
 
 
 @pytest.mark.control("NP-CTR-01")
@@ -238,3 +238,158 @@ def test_docker_listens_on_no_port(host: Host, daemon: dict[str, Any]) -> None:
     assert listening, f"no listener at all is seen beside Docker {daemon['ServerVersion']}"
     ports = [line.split()[3] for line in listening if '"dockerd"' in line]
     assert ports == [], f"Docker listens on {', '.join(ports)}"
+
+
+@pytest.mark.control("NP-CTR-01")
+def test_docker_cgroups_as_asked(daemon: dict[str, Any], settings: Settings) -> None:
+    """Two who make cgroups on one node see its resources in two ways, and it comes apart."""
+    wanted = "systemd" if settings.systemd_cgroup else "cgroupfs"
+    assert daemon["CgroupDriver"] == wanted, f"its driver is {daemon['CgroupDriver']}"
+
+
+@pytest.mark.control("NP-CTR-04")
+def test_docker_nvidia_runtime_as_asked(daemon: dict[str, Any], settings: Settings) -> None:
+    """Who asks with --runtime=nvidia must get it; where nobody asked for it, CDI alone is used."""
+    offered = NVIDIA_RUNTIME in daemon["Runtimes"]
+    assert offered or settings.nvidia_runtime == "none", f"it has {sorted(daemon['Runtimes'])}"
+    default = daemon["DefaultRuntime"] == NVIDIA_RUNTIME
+    assert default is settings.nvidia_default, f"its default runtime is {daemon['DefaultRuntime']}"
+
+
+@pytest.mark.control("NP-CTR-04")
+def test_docker_amd_runtime_ready(host: Host, daemon: dict[str, Any], settings: Settings) -> None:
+    """Docker accepts a runtime whose program is missing until a job comes."""
+    if not settings.amd_runtime:
+        pytest.skip("AMD's runtime is not asked for")
+    assert AMD_RUNTIME in daemon["Runtimes"], f"it has {sorted(daemon['Runtimes'])}"
+    assert host.run("test -x %s", AMD_RUNTIME_PATH).rc == 0, f"{AMD_RUNTIME_PATH} is missing"
+
+
+@pytest.mark.control("NP-CTR-01")
+def test_containerd_runs_and_starts_at_boot(
+    host: Host, containerd: dict[str, Any], distribution: Distribution
+) -> None:
+    """Kubernetes starts no pod without it."""
+    answer = host.run("ctr version")
+    assert answer.rc == 0, f"ctr version: {answer.stderr.strip()}"
+    state = unit(host, distribution.units["containerd"])
+    assert state == ("active", "enabled"), f"{distribution.units['containerd']} is {state}"
+
+
+@pytest.mark.control("NP-CTR-01")
+def test_containerd_serves_kubernetes(host: Host, containerd: dict[str, Any]) -> None:
+    """A configuration that the plugin refuses leaves containerd running, and pods pending."""
+    rows = [line.split() for line in host.check_output("ctr plugins ls").splitlines()]
+    states = {row[1]: row[-1] for row in rows if row[0] == "io.containerd.grpc.v1"}
+    assert states.get("cri") == "ok", f"its plugin cri is {states.get('cri', 'not there')}"
+
+
+@pytest.mark.control("NP-CTR-01")
+def test_containerd_has_taken_up_its_files(
+    host: Host, containerd: dict[str, Any], distribution: Distribution
+) -> None:
+    """What it was not restarted for is true after the next reboot only."""
+    show = 'date -d "$(systemctl show -P ActiveEnterTimestamp -- %s)" +%%s'
+    started = int(host.check_output(show, distribution.units["containerd"]))
+    written = int(host.check_output("stat -c %%Y -- %s", CONTAINERD_CONF))
+    assert started >= written, f"{CONTAINERD_CONF} was changed {written - started} s after it began"
+
+
+@pytest.mark.control("NP-CTR-01")
+def test_containerd_cgroups_as_asked(containerd: dict[str, Any], settings: Settings) -> None:
+    """Where kubelet and containerd disagree on who makes cgroups, pods fail under load."""
+    runtimes = containerd["containerd"]["runtimes"]
+    wanted = {"runc", *([NVIDIA_RUNTIME] if settings.nvidia_runtime != "none" else [])}
+    found = {
+        name: runtimes.get(name, {}).get("options", {}).get("SystemdCgroup", False)
+        for name in wanted
+    }
+    assert found == dict.fromkeys(wanted, settings.systemd_cgroup), f"SystemdCgroup is {found}"
+
+
+@pytest.mark.control("NP-CTR-04")
+def test_containerd_reads_the_cdi_directories(
+    containerd: dict[str, Any], settings: Settings, distribution: Distribution
+) -> None:
+    """A pod that is given a CDI device must not start without it."""
+    if not settings.cdi:
+        pytest.skip("cdi is not asked for")
+    if not distribution.features["containerd_cdi"]:
+        pytest.skip(f"containerd of {distribution.title} is older than CDI")
+    assert containerd["enable_cdi"] is True, "enable_cdi is false"
+    listed = containerd["cdi_spec_dirs"]
+    assert set(CDI_DIRECTORIES) <= set(listed), f"containerd reads {listed}"
+
+
+@pytest.mark.control("NP-CTR-04")
+def test_containerd_nvidia_runtime_as_asked(containerd: dict[str, Any], settings: Settings) -> None:
+    """A runtime class that the node does not know leaves its pods pending."""
+    engine = containerd["containerd"]
+    program = engine["runtimes"].get(NVIDIA_RUNTIME, {}).get("options", {}).get("BinaryName", "")
+    if settings.nvidia_runtime != "none":
+        assert program == NVIDIA_RUNTIME_PATH, f"its program is {program!r}"
+    default = engine["default_runtime_name"]
+    assert (default == NVIDIA_RUNTIME) is settings.nvidia_default, f"the default is {default}"
+
+
+@pytest.mark.control("NP-CTR-01")
+def test_crio_runs_as_asked(
+    host: Host, crio: dict[str, Any], settings: Settings, distribution: Distribution
+) -> None:
+    """Another file of its folder may say otherwise, and the last one counts."""
+    state = unit(host, distribution.units["crio"])
+    assert state == ("active", "enabled"), f"{distribution.units['crio']} is {state}"
+    wanted = "systemd" if settings.systemd_cgroup else "cgroupfs"
+    assert crio["cgroup_manager"] == wanted, f"cgroup_manager is {crio['cgroup_manager']}"
+
+
+@pytest.mark.control("NP-CTR-04")
+def test_crio_devices_as_asked(crio: dict[str, Any], settings: Settings) -> None:
+    """A pod that is given a CDI device, or NVIDIA's runtime class, must get what it says."""
+    wanted = set(CDI_DIRECTORIES) if settings.cdi else set()
+    listed = crio.get("cdi_spec_dirs", [])
+    assert wanted <= set(listed), f"CRI-O reads {listed}"
+    runtimes = crio.get("runtimes", {})
+    offered = NVIDIA_RUNTIME in runtimes
+    assert offered or settings.nvidia_runtime == "none", f"it has {sorted(runtimes)}"
+    default = crio.get("default_runtime")
+    assert (default == NVIDIA_RUNTIME) is settings.nvidia_default, f"the default is {default}"
+
+
+@pytest.mark.control("NP-CTR-04")
+def test_nvidia_runtime_ready(host: Host, settings: Settings) -> None:
+    """Engines accept a runtime whose program is missing, or in another mode, until a job comes."""
+    if settings.nvidia_runtime == "none":
+        pytest.skip("NVIDIA's runtime is not asked for")
+    assert host.run("test -x %s", NVIDIA_RUNTIME_PATH).rc == 0, f"{NVIDIA_RUNTIME_PATH} is missing"
+    said = tomllib.loads(host.check_output("cat -- %s", NVIDIA_CONF))
+    mode = said.get("nvidia-container-runtime", {}).get("mode", "auto")
+    assert mode == settings.nvidia_runtime, f"its mode is {mode}"
+
+
+@pytest.mark.control("NP-CTR-04")
+def test_nvidia_specification_names_devices_that_exist(host: Host, settings: Settings) -> None:
+    """One from before a driver update, or another MIG layout, gives jobs what is gone."""
+    if not settings.cdi:
+        pytest.skip("cdi is not asked for")
+    nodes = host.check_output("find /dev -maxdepth 1 -name 'nvidia[0-9]*' -type c").splitlines()
+    spec = host.run("cat -- %s", NVIDIA_CDI)
+    if not nodes and spec.rc != 0:
+        pytest.skip("no GPU of NVIDIA and no specification of one is here")
+    assert spec.rc == 0, f"{len(nodes)} GPUs, but no {NVIDIA_CDI}; run: nvidia-ctk cdi generate"
+    named = set(re.findall(r"path: [\"']?(/dev/[^\"'\s]+)", spec.stdout))
+    assert named, f"{NVIDIA_CDI} names no device"
+    missing = {path for path in named if host.run("test -e %s", path).rc != 0}
+    assert not missing, f"{NVIDIA_CDI} names {', '.join(sorted(missing))}, which is gone"
+    forgotten = set(nodes) - named
+    assert not forgotten, f"{NVIDIA_CDI} does not name {', '.join(sorted(forgotten))}"
+
+
+@pytest.mark.control("NP-CTR-04")
+def test_devices_survive_a_reload(host: Host) -> None:
+    """At systemctl daemon-reload containers lose devices that systemd cannot find."""
+    found = [line.split() for line in host.check_output("sh -c %s", UNLINKED).splitlines()]
+    if not found:
+        pytest.skip("no device of a GPU is here")
+    unlinked = [node for what, node in found if what == "unlinked"]
+    assert not unlinked, f"/dev/char has no link to {', '.join(unlinked)}"

@@ -9,6 +9,7 @@ from nodeproof.catalog.distributions import Distribution
 from nodeproof.facts.node import NodeFacts
 from nodeproof.facts.ssh import SshAlgorithms
 from nodeproof.facts.users import Accounts, AuthorizedKeys
+from nodeproof.layers.ssh.facts import Unread
 from nodeproof.layers.ssh.operations import decides, tight
 from nodeproof.layers.ssh.settings import Settings
 from nodeproof.operations import files, packages, systemd
@@ -38,7 +39,13 @@ def deploy_layer(settings: Settings, node: NodeFacts, distribution: Distribution
     sole = decides(name="Let the drop-in decide", path=DROPIN, text=text, notify=unit)
     tight(name="Keep sshd's files to root")
     systemd.unit(name="Start the OpenSSH server", unit=unit)
-    systemd.told(name="Reload the OpenSSH server", unit=unit, after=[dropin, sole], how="reload")
+    systemd.told(
+        name="Reload the OpenSSH server",
+        unit=unit,
+        after=[dropin, sole],
+        how="reload",
+        stale=bool(host.get_fact(Unread)),
+    )
 
 
 def _known(settings: Settings) -> dict[str, list[str]]:

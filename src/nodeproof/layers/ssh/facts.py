@@ -14,6 +14,40 @@ MAIN = "/etc/ssh/sshd_config"
 INCLUDE = "Include /etc/ssh/sshd_config.d/*.conf"
 
 
+UNREAD = (
+    f"find -L {MAIN} {MAIN}.d -maxdepth 1 "
+    f"\\( -path {MAIN} -o -path {MAIN}.d -o -name '*.conf' \\) "
+    "-newer /run/sshd.pid ! -newermt now"
+)
+"""
+A command that prints what the running server has not read as it is now; sshd writes its pid when
+it starts and when it is reloaded. What is of the future says that a clock jumped, and no more.
+"""
+
+
+class Unread(FactBase[list[str]]):
+    """
+    What of sshd's configuration changed after the running server had read it.
+
+    .. code:: python
+
+        ["/etc/ssh/sshd_config.d/50-cloud-init.conf"]
+    """
+
+    default = list
+    uncounted = "it follows from the files, which count, and from when they were written"
+
+    @override
+    def command(self) -> str:
+        """Return a command that prints paths, a line each; nothing where no server runs."""
+        return f"{UNREAD} 2>/dev/null || true"
+
+    @override
+    def process(self, output: list[str]) -> list[str]:
+        """Take the lines as they are."""
+        return output
+
+
 @dataclass(frozen=True)
 class Directive:
     """One line that sets something."""

@@ -7,16 +7,10 @@ from testinfra.host import Host
 
 from nodeproof.catalog.distributions import Distribution
 from nodeproof.facts.node import NodeFacts
-from nodeproof.facts.packages import AptPackages, PackagesData
+from nodeproof.facts.packages import PackagesData
 from nodeproof.facts.users import Accounts, AccountsData, SudoRules
 from nodeproof.layers.system.settings import OtherAdmins, Settings, Sudo
 from nodeproof.operations.users import foreign
-
-
-@pytest.fixture(scope="module")
-def packages(host: Host) -> PackagesData:
-    """Return what dpkg knows."""
-    return AptPackages().process(host.check_output(AptPackages().command()).splitlines())
 
 
 @pytest.fixture(scope="module")

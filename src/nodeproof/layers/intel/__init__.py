@@ -1,0 +1,1 @@
+"""Intel's GPUs for data centers, and Gaudi: driver, software, held, and proven as they run."""
