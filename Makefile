@@ -7,7 +7,7 @@ PYTEST := $(RUN) pytest
 ALONE := tests/nodes/test_lab_container.py
 FAST := tests/unit tests/test_operations.py tests/test_facts.py
 
-.PHONY: demo test lint fast nodes machines faults thorough test-grub test-vagrant setup-% clean
+.PHONY: demo test lint fast nodes machines faults thorough test-dkms test-grub test-vagrant record-nvidia-ctk record-amd-ctk setup-% clean
 
 demo: setup-demo
 	$(RUN) nodeproof demo
@@ -21,13 +21,14 @@ lint: setup-fast
 	$(VENV)/bin/mypy
 	$(VENV)/bin/python -c 'from nodeproof.operations import journal as j; print(j.program().decode())' \
 		| $(VENV)/bin/shellcheck --shell=dash -
+	$(VENV)/bin/shellcheck --shell=dash src/nodeproof/scripts/*.sh
 
 fast: setup-fast
 	$(PYTEST) -n 2 --cov --cov-report=term:skip-covered $(FAST)
 
 nodes: setup-nodes
 	$(PYTEST) -m nodes $(ALONE)
-	$(PYTEST) -m nodes -n 2 --dist loadgroup --durations=5 --ignore=$(ALONE) tests/nodes
+	$(PYTEST) -m nodes -n 4 --dist loadgroup --durations=12 --ignore=$(ALONE) tests/nodes
 
 # Random changes, edits and crashes of the journal on the node: EXAMPLES of each kind.
 EXAMPLES ?= 1000
@@ -42,11 +43,22 @@ machines: setup-machines
 faults: setup-machines
 	$(RUN) tests.faults $(FAULTS)
 
+# NVIDIA's open module from Debian: a kernel that it builds for, two that it does not.
+test-dkms: setup-nodes
+	$(PYTEST) -m dkms -s tests/nodes/test_dkms_driver.py
+
 test-grub: setup-grub
 	$(PYTEST) -m grub -s tests/machines/test_reboot_grub.py
 
 test-vagrant: setup-vagrant
 	$(PYTEST) -m vagrant -s tests/machines/test_vagrant.py
+
+# What NVIDIA's own tool makes of our samples; needs Go, builds for some minutes.
+record-nvidia-ctk:
+	sh tests/recorded/nvidia-ctk/record.sh
+
+record-amd-ctk:
+	sh tests/recorded/amd-ctk/record.sh
 
 setup-%:
 	@PYTHON=$(PYTHON) sh tools/setup $* $(VENV)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
+from dataclasses import is_dataclass
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -13,6 +14,8 @@ from typing import Any, get_type_hints
 import yaml
 from pydantic import TypeAdapter
 from pyinfra.api import FactBase, StringCommand
+
+from nodeproof.updates import guard
 
 HERE = Path(__file__).parent
 
@@ -26,8 +29,22 @@ def named(path: Path) -> str:
     return f"{path.parent.name}/{path.stem}"
 
 
+class Loader(yaml.SafeLoader):
+    """Knows files that are too long for a case: ``!guard program``."""
+
+
+Loader.add_constructor(
+    "!guard",
+    lambda loader, node: {
+        "program": guard.program(),
+        "hook": guard.hook_text(),
+        "unit": guard.unit_text(),
+    }[node.value],
+)
+
+
 def read(path: Path) -> dict[str, Any]:
-    case = yaml.safe_load(path.read_text(encoding="utf-8"))
+    case = yaml.load(path.read_text(encoding="utf-8"), Loader)  # noqa: S506 - it is a SafeLoader
     assert isinstance(case, dict), f"{path}: is no case"
     return case
 
@@ -48,7 +65,7 @@ def facts() -> dict[str, type[FactBase[Any]]]:
     return {
         name: value
         for name, value in members("nodeproof.facts").items()
-        if isinstance(value, type) and issubclass(value, FactBase)
+        if isinstance(value, type) and issubclass(value, FactBase) and "._" not in name
     }
 
 
@@ -65,9 +82,20 @@ def fact_value(cls: type[FactBase[Any]], written: Any) -> Any:
     return TypeAdapter(get_type_hints(cls.process)["return"]).validate_python(written)
 
 
-def fact_command(cls: type[FactBase[Any]], *arguments: str) -> str:
+def fact_command(cls: type[FactBase[Any]], *arguments: Any) -> str:
     command = cls().command(*arguments)
     return command.get_raw_value() if isinstance(command, StringCommand) else command
+
+
+def arguments(operation: Any, written: dict[str, Any]) -> dict[str, Any]:
+    """Return what a case passes to an operation; what is asked for as one object becomes one."""
+    wanted = get_type_hints(operation)
+    return {
+        name: TypeAdapter(wanted[name]).validate_python(value)
+        if is_dataclass(wanted.get(name)) and isinstance(value, dict)
+        else value
+        for name, value in written.items()
+    }
 
 
 class Facts:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from nodeproof.engine.adapter import prepare_process
 
 prepare_process()  # as the command line does, before anything that it patches is in use
+# Whoever starts us in the background may have it ignored; what we start must not inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     # A worker waits for work that a real thread brings; a loop with nothing to wait for would
@@ -25,6 +29,14 @@ def own_state(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
     folder = tmp_path_factory.mktemp("state")
     monkeypatch.setenv("NODEPROOF_STATE_DIR", str(folder))
     return folder
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_node_collection_finished(node: Any, ids: list[str]) -> None:
+    """Insist on groups: tests that share a node fail in strange ways where workers share them."""
+    grouped = any("@" in one.rpartition("]")[2] for one in ids)
+    if node.config.getoption("dist") == "loadgroup" and ids and not grouped:
+        pytest.exit("this pytest-xdist does not group tests with this pytest", returncode=4)
 
 
 @pytest.hookimpl(trylast=True)

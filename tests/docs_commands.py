@@ -35,12 +35,15 @@ class Tier(StrEnum):
 
 
 _TESTS_ITSELF = "it runs the tests; CI runs it on a clean checkout"
+_GPUS = "it needs GPUs; tests/unit/test_health_ask.py runs it with a driver of its own"
 _MACHINE = "it is about the reader's own machine"
 _CONSOLE = "it is for a node's console; tests/nodes/test_revert.py runs it there"
 BY_HAND = {
     "sudo /var/lib/nodeproof/bin/journal runs": _CONSOLE,
     "sudo /var/lib/nodeproof/bin/journal back last": _CONSOLE,
     "sudo /var/lib/nodeproof/bin/journal back 20261121T0114 ssh": _CONSOLE,
+    "nodeproof verify --burn-in --layer gpu site/inventory.py": _GPUS,
+    "nodeproof verify --burn-in --burn-in-seconds 300 --layer gpu site/inventory.py": _GPUS,
     "make demo": "it makes a machine of its own; run on a clean checkout before a release",
     "make test": _TESTS_ITSELF,
     "make lint": _TESTS_ITSELF,
@@ -51,6 +54,8 @@ BY_HAND = {
     "make test-vagrant": _TESTS_ITSELF,
     "sudo apt-get install vagrant vagrant-libvirt libvirt-daemon-system libvirt-clients": _MACHINE,
     "sudo adduser $USER libvirt": _MACHINE,
+    "mokutil --import /var/lib/dkms/mok.pub": "it is for a console of a node with Secure Boot",
+    "reboot": "it is for a console of a node with Secure Boot",
     "python -m nodeproof.settings.reference": "it writes into the checkout; --check is run",
     "journalctl -k --grep 'apparmor=\"ALLOWED\".*nodeproof-workload'": (
         "it prints what a workload of one's own was about to be denied"

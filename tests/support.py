@@ -107,14 +107,14 @@ def nodeproof(*arguments: object, env: Mapping[str, str] | None = None) -> Done:
 class Running:
     """nodeproof at work, with its progress lines as they come."""
 
-    def __init__(self, *arguments: object) -> None:
+    def __init__(self, *arguments: object, env: Mapping[str, str] | None = None) -> None:
         self.process = subprocess.Popen(
             command(*arguments),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             stdin=subprocess.DEVNULL,
-            env=environment(),
+            env=env or environment(),
         )
         self.lines: list[str] = []
         self._ended = False

@@ -55,6 +55,7 @@ def evaluated(
         kwargs = {**kwargs, "after": metas[0] if isinstance(after, str) else metas}
     operation = cases.operations()[name]._inner
     inspect.signature(operation).bind(**kwargs)
+    kwargs = cases.arguments(operation, kwargs)
     with ctx_host.use(node):
         commands = list(operation(**kwargs))
     return commands, touched(commands), node
@@ -100,6 +101,8 @@ def test_operation(path: Path) -> None:
     if commands:
         if "after" in kwargs:
             kwargs = {**kwargs, "after": unchanged(kwargs["after"])}
+        if "stale" in kwargs:
+            kwargs = {**kwargs, "stale": False}
         again, _, _ = evaluated(name, kwargs, {**facts, **case["then"]})
         assert again == []
 

@@ -1,4 +1,4 @@
-"""The story on Debian 12, uninterrupted and unbroken, and taken back."""
+"""The story on Debian 12 with one engine, uninterrupted and unbroken, and taken back."""
 
 from typing import ClassVar
 
@@ -12,4 +12,4 @@ pytestmark = [pytest.mark.machines, pytest.mark.xdist_group("debian-12")]
 class TestDebian12(TakenBack, Restarted, Converged, Fresh):
     distribution = "debian-12"
     # Its compose is written in Python, which takes an emulated machine minutes to compile.
-    site: ClassVar = {**SITE, "containers": {**SITE["containers"], "compose": False}}
+    site: ClassVar = {**SITE, "containers": {"podman": False, "docker": True, "compose": False}}

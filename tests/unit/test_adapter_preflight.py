@@ -54,6 +54,30 @@ def test_a_full_disk_may_be_looked_at() -> None:
     assert preflight("node1", NodeFacts(**{**GOOD, "disks": FULL}), writing=False)
 
 
+IMAGE = {"os_id": "flatcar", "os_version": "4459.2.0", "os_name": "Flatcar 4459.2.0"}
+
+
+def test_an_image_is_refused_whatever_it_is_and_may_be_looked_at() -> None:
+    for known in (IMAGE, {}):
+        node = NodeFacts(**{**GOOD, **known, "image": "ostree"})
+        with pytest.raises(RefusedError, match=r"is an image \(ostree\): nothing is installed"):
+            preflight("node1", node)
+        assert preflight("node1", node, writing=False).ids
+    row = preflight("node1", NodeFacts(**{**GOOD, **IMAGE, "image": "os-release"}), writing=False)
+    assert (row.title, row.layers) == ("Flatcar 4459.2.0", ("gpu", "cuda"))
+    with pytest.raises(RefusedError, match=r"flatcar 4459\.2\.0 is not supported"):
+        preflight("node1", NodeFacts(**{**GOOD, **IMAGE}), writing=False)
+
+
+@pytest.mark.parametrize(
+    ("os_id", "like", "manager"),
+    [("ubuntu-core", "", "apt"), ("endless", "debian", "apt"), ("fedora", "", "dnf")],
+)
+def test_packages_of_an_image_are_asked_of_its_kind(os_id: str, like: str, manager: str) -> None:
+    facts = NodeFacts(**{**GOOD, "os_id": os_id, "os_like": like, "image": "ostree"})
+    assert preflight("node1", facts, writing=False).package_manager == manager
+
+
 def test_a_machine_that_said_nothing_is_not_let_through() -> None:
     with pytest.raises(NodeproofError):
         preflight("node1", NodeFacts())
@@ -75,6 +99,8 @@ FakeConnector.run_shell_command = answer
 main.load()()
 """
 DEBIAN = {"os_id": "debian", "os_version": 13, "uid": 0, "init": "systemd", "login_user": "ops"}
+
+ROCKY = {**DEBIAN, "os_id": "rocky", "os_version": 9.8}
 
 
 def pyinfra(folder: Path, data: dict[str, Any], says: dict[str, Any]) -> tuple[int, str]:
@@ -108,6 +134,7 @@ def test_plain_pyinfra_deploys_what_is_asked(tmp_path: Path) -> None:
         ({"ssh": {}}, {**DEBIAN, "os_version": 11}, "debian 11 is not supported"),
         ({"ssh": {}}, {**DEBIAN, "uid": 7}, "commands run as user 7 instead of root"),
         ({"ssh": {}}, {}, "commands run as user -1 instead of root"),
+        ({"gpu": {}, "ssh": {}}, ROCKY, "there are only the layers gpu and cuda, not ssh; leave"),
     ],
 )
 def test_plain_pyinfra_refuses_as_we_do(

@@ -16,8 +16,14 @@ from nodeproof.errors import UsageError
 from nodeproof.evidence.controls import CATALOGUE, Control, chosen, controls, going_along, parse
 from nodeproof.layers import LAYER_NAMES, LAYERS
 
-IDS = {"SYS": 8, "SSH": 8, "CTR": 6, "CON": 3}
-PREFIXES = {"system": "SYS", "ssh": "SSH", "containers": "CTR", "confinement": "CON"}
+IDS = {"SYS": 8, "SSH": 8, "CTR": 7, "CON": 3, "GPU": 13, "CUD": 6, "ROC": 7, "INT": 5}
+PREFIXES = {
+    **{"system": "SYS", "ssh": "SSH", "containers": "CTR", "confinement": "CON"},
+    "gpu": "GPU",
+    "cuda": "CUD",
+    "rocm": "ROC",
+    "intel": "INT",
+}
 IDENTIFIERS = {
     "cis_debian12": r"\d+(\.\d+)+",
     "cis_debian13": r"\d+(\.\d+)+",
@@ -29,7 +35,7 @@ IDENTIFIERS = {
 def test_every_id_is_there_once_and_in_order() -> None:
     wanted = [f"NP-{prefix}-{n:02}" for prefix, many in IDS.items() for n in range(1, many + 1)]
     assert list(controls()) == wanted
-    assert len(controls()) == 25
+    assert len(controls()) == 57
 
 
 @pytest.mark.parametrize("control", controls().values(), ids=lambda control: control.id)
@@ -84,8 +90,9 @@ def test_a_wrong_catalogue_is_refused(line: str, message: str) -> None:
 
 def names_of_changes(layer: str) -> Iterator[str]:
     """Yield the names that the layer's deploy gives, with ``*`` for what it fills in."""
-    path = Path(nodeproof.__file__).parent / "layers" / layer / "deploy.py"
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    folder = Path(nodeproof.__file__).parent / "layers" / layer
+    texts = [path.read_text(encoding="utf-8") for path in sorted(folder.glob("*deploy.py"))]
+    for node in (one for text in texts for one in ast.walk(ast.parse(text))):
         if isinstance(node, ast.keyword) and node.arg == "name":
             if isinstance(node.value, ast.Constant):
                 yield str(node.value.value)

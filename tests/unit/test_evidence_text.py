@@ -148,6 +148,15 @@ def test_verbose_says_why_checks_were_skipped() -> None:
     assert "Passed checks\n  system\n    test_packages_installed[chrony]  [NP-SYS-01]" in said
 
 
+def test_what_passed_is_shown_where_it_measured_something() -> None:
+    proofs = samples.checks()
+    proofs[0] = proofs[0].model_copy(update={"reason": "GPU 0000:18:00.0: vector is 60 TFLOP/s"})
+    said = text(samples.result(Command.VERIFY, samples.verified("gpu-1", proofs)))
+    assert f"\nMeasured\n  {proofs[0].layer}\n    {proofs[0].name}  " in said
+    assert "\n      GPU 0000:18:00.0: vector is 60 TFLOP/s\n" in said
+    assert proofs[1].name not in said
+
+
 def test_a_plan_says_what_it_would_do() -> None:
     said = text(samples.planned())
     assert "    would write the sshd drop-in  on gpu-1, gpu-3\n" in said

@@ -6,6 +6,7 @@ import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
+from string import Formatter
 from typing import Annotated, Any
 
 import pytest
@@ -145,7 +146,7 @@ def test_everything_marked_says_why() -> None:
     }
     assert marked.keys() == {
         *("NodeFacts.memory_kb", "NodeFacts.boot_id", "Disk.size_kb", "Disk.free_kb"),
-        *("PackagesData.lists_fresh", "SecretFileStateData.content"),
+        *("PackagesData.lists_fresh", "PackagesData.own_fresh", "SecretFileStateData.content"),
     }
     assert all(marked.values())
     page = (cases.HERE.parent / "docs" / "reference" / "plans.md").read_text(encoding="utf-8")
@@ -243,9 +244,7 @@ def test_every_fact_has_a_fingerprint(path: Any) -> None:
     case = cases.read(path)
     kind: Any = cases.facts()[path.parent.name]
     value = cases.fact_value(kind, case["is"])
-    names = [
-        name for name in ("path", "unit", "account", "profile") if f"{{{name}}}" in kind.called
-    ]
+    names = [name for _, name, _, _ in Formatter().parse(kind.called) if name]
     read = Read(kind, value, dict.fromkeys(names, "/x"))
     (fact,) = fingerprint({}, [read], []).facts.values()
     assert len(fact.digest) == 64

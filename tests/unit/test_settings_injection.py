@@ -96,10 +96,28 @@ def texts(annotation: Any, key: str, build: Build) -> Iterator[tuple[str, Build]
             yield from texts(arg, key, build)
 
 
+BY_PATTERN = {
+    "^NVreg_[A-Za-z0-9]+$": "NVreg_Good",
+    "^10de:[0-9a-f]{4}$": "10de:2330",
+    "^1002:[0-9a-f]{4}$": "1002:74a1",
+    "^(8086|1da3):[0-9a-f]{4}$": "8086:0bd5",
+    r"^(driver|[0-9]+\.[0-9]+)$": "driver",
+    "^[0-9A-Fa-f.:]+$": "10.0.0.1",
+    r"^[0-9]+(\.[0-9]+){1,3}$": "0.0.51",
+    "^/[A-Za-z0-9._/@:+-]*$": "/srv/good",
+}
+"""What `good` gives for texts that take no word."""
+
+
 def good(annotation: Any) -> Any:
     """Return some value that an annotation of a dictionary's key or value accepts."""
     while get_origin(annotation) is Annotated:
+        patterns = [getattr(one, "pattern", None) for one in get_args(annotation)[1:]]
+        if known := [BY_PATTERN[one] for one in patterns if one in BY_PATTERN]:
+            return known[0]
         annotation = get_args(annotation)[0]
+    if get_origin(annotation) is list:
+        return [good(get_args(annotation)[0])]
     return {str: "good", int: 1, bool: True}.get(annotation, {})
 
 
@@ -147,12 +165,20 @@ SAMPLES = (
     "/dev/good",
     "good.example/kind",
     "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIE1cNJQHhVbGWL5Qkz0sYvNhmIxbqkd1jkR7Rl4TgpEJ ops@example",
+    *("580", "13.1", ">=580,<600", "A" * 40, "10de:2330", "6.12.73+deb13-amd64", "NVreg_Good"),
+    *("1g.10gb", "10.0.0.1", "good.service", "25W", "6.2.1", "0.0.51"),
+    *("https://mirror.example/debian13/x86_64/", "https://mirror.example/key.pub"),
+    *("1002:74a1", "7.14", "https://mirror.example/rocm", "8086:0bd5"),
 )
 ENDINGS = (
     *(";id", "$(id)", "`id`", "|id", "&id", ">x", "\n", "\nx", "\r", "\x00", "\x1b", "\t"),
     *("'", '"', "\\", "{{x}}", "{%x%}", "%s", "\u0430", "\u202e", "#x", "!", "<x", "a" * 5000),
 )
-CLOSED = ("Etc/UTC", "no", "remove", "enforce", "never")
+CLOSED = (
+    *("Etc/UTC", "no", "remove", "enforce", "never"),
+    *("open", "refuse", "off", "none", "default", "cdi", "libraries"),
+    *("kernel", "spx", "nps1", "tools"),
+)
 """Values of keys that only take what is on a list."""
 INERT_ENDINGS: dict[tuple[str, str], str] = {}
 

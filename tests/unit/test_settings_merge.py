@@ -10,8 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nodeproof.catalog.resolve.asked import Disagreement, FromNvidia, OfAccelerators, joined
 from nodeproof.engine.adapter.inventory import host_data, load
 from nodeproof.engine.fingerprint import fingerprint
+from nodeproof.layers.gpu.settings import Settings as Gpu
+from nodeproof.layers.ssh.settings import Settings as Ssh
+from nodeproof.settings import setting
 from nodeproof.settings.site import merged, validate
 
 
@@ -113,3 +117,53 @@ def test_digest_tells_settings_apart_and_nothing_else() -> None:
     assert len({plain, digest(), digest(ssh={}), digest(ssh={"max_sessions": 11}, system={})}) == 4
     alice, bob = {"alice": {}}, {"bob": {}}
     assert digest(system={"users": alice | bob}) == digest(system={"users": bob | alice})
+
+
+class Toolkits(OfAccelerators):
+    """A layer that asks for toolkits only."""
+
+    versions: list[str] = setting([], "releases")
+
+    def asks(self) -> dict[str, Any]:
+        return {"cuda": self.versions}
+
+
+def test_layers_ask_of_accelerators_together() -> None:
+    gpu, cuda = Gpu(driver="580"), Toolkits(versions=["13"])
+    asked = joined([gpu, Ssh(), cuda])
+    assert (asked.driver, asked.cuda) == ("580", ["13"])
+    assert gpu.asked is cuda.asked is asked
+
+
+def test_no_driver_is_asked_for_without_the_gpu_layer() -> None:
+    assert joined([Toolkits(versions=["13"])]).driver == "none"
+    assert Toolkits(versions=["13"]).asked.cuda == ["13"]
+    assert Gpu().asked.driver == "lts"
+
+
+MIRROR = "https://mirror.example/debian12/"
+
+
+class Vendors(FromNvidia):
+    """A layer that says where NVIDIA's packages come from, and no more."""
+
+
+def test_what_one_layer_says_of_the_repository_is_said_for_all() -> None:
+    for layers in (
+        [Gpu(repository_uri=MIRROR), Vendors()],
+        [Gpu(), Vendors(repository_uri=MIRROR)],
+    ):
+        assert joined(layers).repository_uri == MIRROR
+        assert {one.asked.repository_uri for one in layers} == {MIRROR}
+
+
+def test_layers_do_not_ask_for_two_repositories() -> None:
+    with pytest.raises(Disagreement, match="repository_uri"):
+        joined([Gpu(repository_uri=MIRROR), Vendors(repository_uri="http://other.example/")])
+
+
+def test_a_site_joins_its_layers() -> None:
+    site = validate("inventory", {"a": {"gpu": {"driver": "580"}, "ssh": {}}})
+    gpu = site["a"].layers["gpu"]
+    assert isinstance(gpu, Gpu)
+    assert gpu.asked.driver == "580"

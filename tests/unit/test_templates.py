@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
-import shutil
-import subprocess
-import tomllib
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from jinja2 import UndefinedError
+from tests.unit.template_readers import ELSEWHERE, MODULEFILE, READERS
 
 from nodeproof.catalog.distributions import distributions
+from nodeproof.catalog.whole import shipped as shipped_catalog
 from nodeproof.layers.confinement.settings import Settings as Confinement
 from nodeproof.layers.containers.settings import Settings as Containers
+from nodeproof.layers.gpu.confidential import CRYPTO, KEEPS
+from nodeproof.layers.gpu.settings import DIVIDER
+from nodeproof.layers.gpu.settings import Settings as Gpu
+from nodeproof.layers.gpu.wanted import wanted_commands
 from nodeproof.layers.ssh.settings import Settings as Ssh
 from nodeproof.operations.files import render
 from nodeproof.resources import shipped
@@ -63,24 +63,70 @@ ALL_CONFINEMENT = Confinement(
 )
 ALL_CONTAINERS = Containers(
     docker=True, docker_users=["ops"], live_restore=False, no_new_privileges=False, icc=True,
-    userland_proxy=True, log_max_mb=10_000, log_files=100,
+    userland_proxy=True, log_max_mb=10_000, log_files=100, containerd=True, crio=True,
+    nvidia_runtime="legacy", nvidia_default=True, systemd_cgroup=False,
 )  # fmt: skip
-ABIS = sorted({str(row.features["apparmor_abi"]) for row in distributions().values()})
+ALL_GPU = Gpu(
+    module_options={"NVreg_EnableGpuFirmware": "0x10"}, compute_mode="exclusive-process",
+    power_limit_w=400, ecc=True, mig={"3g.40gb": 2}, gds=True, gdrcopy=True, peer_access="peermem",
+    restrict_profiling=False, graphics_clocks_mhz=[1200, 1500], memory_clocks_mhz=[],
+)  # fmt: skip
+AMD_SMI = "/opt/rocm/core-7.14/bin/amd-smi"
+ABIS = sorted(
+    {str(row.features["apparmor_abi"]) for row in distributions().values() if not row.layers}
+)
 
 # Template to what it is rendered with, as its layer's deploy does.
 CASES: dict[str, dict[str, dict[str, Any]]] = {
     "ssh/sshd.conf.j2": {"defaults": ssh(**OLD_ALGORITHMS), "all": ALL_SSH},
     "system/chrony.sources.j2": {"one": {"servers": ["ntp.example"]}, "all": {"servers": SERVERS}},
     "system/sudoers.j2": {"one": {"user": "ops"}, "long": {"user": LONG_NAME}},
-    "containers/daemon.json.j2": {
-        "defaults": {"settings": Containers(docker=True), "cdi": False},
-        "all": {"settings": ALL_CONTAINERS, "cdi": True},
+    "containers/crio.conf.j2": {
+        "defaults": {"settings": Containers(crio=True)},
+        "all": {"settings": ALL_CONTAINERS},
     },
+    "containers/nodeproof-amd-cdi.rules.j2": {"only": {}},
+    "containers/nodeproof-amd-cdi.service.j2": {"only": {}},
+    "containers/nodeproof-cdi-refresh.path.j2": {"only": {}},
+    "containers/nodeproof-cdi-refresh.service.j2": {"only": {}},
+    "containers/nvidia-dev-char.rules.j2": {"only": {}},
     "containers/containers.conf.j2": {
         "defaults": {"settings": Containers(), "cdi": True},
         "all": {"settings": ALL_CONTAINERS, "cdi": False},
     },
     "containers/nodeproof-probe.json.j2": {"only": {}},
+    "cuda/modulefile.j2": {
+        "one": {"series": "13.1", "forward": False},
+        "forward": {"series": "13.1", "forward": True},
+    },
+    "cuda/modulefile-default.j2": {"only": {"series": "12.9"}},
+    "cuda/no-driver.pref.j2": {"wsl": {"never": shipped_catalog().platforms["wsl2"].never}},
+    "cuda/profile.sh.j2": {
+        "forward": {"forward": True, "series": "13.1"},
+        "one": {"forward": False, "series": "13.1"},
+    },
+    "gpu/modprobe.conf.j2": {
+        "defaults": {"options": sorted(Gpu().options.items()), "nouveau_off": True, "before": ""},
+        "all": {"options": sorted(ALL_GPU.options.items()), "nouveau_off": False, "before": CRYPTO},
+    },
+    "gpu/modules.conf.j2": {"all": {"modules": ALL_GPU.modules_at_boot}},
+    "gpu/nodeproof-gpu.service.j2": {
+        "all": {"divider": DIVIDER, "commands": wanted_commands(ALL_GPU)},
+        "one": {"divider": "", "commands": wanted_commands(Gpu(ecc=False))},
+    },
+    "gpu/nodeproof-gpu-ready.service.j2": {"one": {"attested_by": "multi-user.target"}},
+    "gpu/nodeproof-jetson-clocks.service.j2": {"only": {}},
+    "gpu/persistenced.conf.j2": {"only": {"keeps": KEEPS}},
+    "gpu/nodeproof-mig.j2": {
+        "some": {"asked": "3g.40gb 3g.40gb", "profiles": "3g.40gb,3g.40gb"},
+        "none": {"asked": "", "profiles": ""},
+    },
+    "rocm/modprobe.conf.j2": {"all": {"options": [("noretry", "0"), ("vm_size", "-1")]}},
+    "rocm/nodeproof-rocm.service.j2": {
+        "all": {"compute": "CPX", "memory": "NPS4", "amd_smi": AMD_SMI},
+        "one": {"compute": None, "memory": "NPS1", "amd_smi": AMD_SMI},
+        "other": {"compute": "SPX", "memory": None, "amd_smi": AMD_SMI},
+    },
     "confinement/nodeproof-workload.j2": {
         f"{name} {abi}": {"settings": settings, "abi": abi}
         for name, settings in (("defaults", Confinement()), ("all", ALL_CONFINEMENT))
@@ -89,6 +135,8 @@ CASES: dict[str, dict[str, dict[str, Any]]] = {
 }
 NOT_FOR_NODES = ("init/", "report/")
 """What `nodeproof init` copies and what reports are made of; tested with them."""
+
+"""By this first line Environment Modules and Lmod know their own."""
 
 EACH = [(name, case) for name, cases in CASES.items() for case in cases]
 
@@ -109,7 +157,8 @@ def test_rendered_text_is_whole(name: str, case: str) -> None:
     if not name.endswith(".json.j2"):  # JSON has no comments
         layer = name.partition("/")[0]
         first = f"# Managed by nodeproof ({layer}). Local changes are overwritten."
-        assert text.splitlines()[0] == first
+        lines = [line for line in text.splitlines() if line != MODULEFILE]
+        assert first in lines[:1] or lines[:2] == ["#!/bin/sh", first]
 
 
 @pytest.mark.parametrize(
@@ -148,79 +197,6 @@ def test_every_key_of_ssh_reaches_sshd() -> None:
         assert set(text.splitlines()) - set(plain.splitlines()) <= set(full.splitlines())
 
 
-# What the daemons say
-
-
-def checked(argv: list[str]) -> None:
-    done = subprocess.run(argv, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
-def sshd(path: Path) -> None:
-    key = path.with_name("key")
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
-    test = [found("sshd"), "-t", "-f", str(path), "-h", str(key)]
-    if not Path("/run/sshd").is_dir():  # it has not run here yet; give it what its unit makes
-        if os.geteuid() or subprocess.run(["unshare", "-m", "true"], check=False).returncode:
-            pytest.skip("/run/sshd is missing")
-        private = 'mount -t tmpfs tmpfs /run && mkdir -m 755 /run/sshd && exec "$@"'
-        test = ["unshare", "-m", "sh", "-c", private, "sh", *test]
-    checked(test)
-
-
-def visudo(path: Path) -> None:
-    checked([found("visudo"), "-cf", str(path)])
-
-
-def chronyd(path: Path) -> None:
-    checked([found("chronyd"), "-p", "-f", str(path)])
-
-
-def dockerd(path: Path) -> None:
-    assert "icc" in json.loads(path.read_text())
-    checked([found("dockerd"), "--validate", "--config-file", str(path)])
-
-
-def toml(path: Path) -> None:
-    assert tomllib.loads(path.read_text())["containers"]["log_size_max"] > 0
-
-
-def cdi(path: Path) -> None:
-    spec = json.loads(path.read_text())
-    assert {"cdiVersion", "kind", "devices"} == spec.keys()
-
-
-def apparmor(path: Path) -> None:
-    checked([found("apparmor_parser"), "-Q", "-K", str(path)])
-
-
-def found(program: str) -> str:
-    path = which(program)
-    assert path is not None, f"{program} is not installed here"
-    return path
-
-
-def which(program: str) -> str | None:
-    return shutil.which(program) or shutil.which(program, path="/usr/sbin:/sbin")
-
-
-READERS: dict[str, Callable[[Path], None]] = {
-    "ssh/sshd.conf.j2": sshd,
-    "system/chrony.sources.j2": chronyd,
-    "system/sudoers.j2": visudo,
-    "containers/daemon.json.j2": dockerd,
-    "containers/containers.conf.j2": toml,
-    "containers/nodeproof-probe.json.j2": cdi,
-    "confinement/nodeproof-workload.j2": apparmor,
-}
-
-
-# Not every machine that runs these tests has these; the nodes and machines tiers have them all.
-ELSEWHERE = {
-    "system/chrony.sources.j2": which("chronyd") is None,
-    "containers/daemon.json.j2": which("dockerd") is None,
-    "confinement/nodeproof-workload.j2": not Path("/etc/apparmor.d/abi/4.0").exists(),
-}
 HERE = [(name, case) for name, case in EACH if not ELSEWHERE.get(name)]
 
 
@@ -236,6 +212,12 @@ BROKEN = [
     ("system/chrony.sources.j2", "srever ntp.example"),
     ("system/sudoers.j2", "ops ALL="),
     ("confinement/nodeproof-workload.j2", "profile {"),
+    ("gpu/modules.conf.j2", "nvidia peermem"),
+    ("cuda/modulefile.j2", "prepend-paht PATH /usr/local/cuda-13.1/bin"),
+    ("cuda/no-driver.pref.j2", "\nPin: release *"),
+    ("cuda/profile.sh.j2", "esac"),
+    ("rocm/modprobe.conf.j2", "choices amdgpu vm_size=1"),
+    ("rocm/nodeproof-rocm.service.j2", "[Service]\nType=simple"),
 ]
 
 
