@@ -56,6 +56,13 @@ CASES: dict[str, tuple[dict[Any, Any], str, str, str]] = {
     "layer is true": ({"containers": True}, "containers", "a dictionary", ""),
     "layer is false": ({"containers": False}, "containers", "a dictionary", ""),
     "layer is empty text": ({"ssh": ""}, "ssh", "a dictionary", ""),
+    # roles
+    "role misspelt": ({"roles": ["slrum"]}, "roles.0", "kubernetes, slurm, openpbs", "slurm"),
+    "role in capitals": ({"roles": ["MPI"]}, "roles.0", "mpi, rdma", ""),
+    "roles is a word": ({"roles": "slurm"}, "roles", "a valid list", ""),
+    "roles is a dictionary": ({"roles": {"slurm": True}}, "roles", "a valid list", ""),
+    "role twice": ({"roles": ["mpi", "mpi"]}, "roles", "twice", ""),
+    "roles misspelt": ({"role": ["mpi"]}, "role", "own keys begin with x_", "roles"),
     # keys of a layer
     "key misspelt": ({"ssh": {"max_sesions": 10}}, "ssh.max_sesions", "max_sessions,", "max_sessions"),
     "key of another layer": ({"ssh": {"timezone": "Etc/UTC"}}, "ssh.timezone", "allow_users", ""),

@@ -14,6 +14,7 @@ from nodeproof.settings.connection import CONNECTOR_KEYS, Connection
 from nodeproof.settings.model import LayerSettings
 from nodeproof.settings.problems import Problem, SettingsError, from_validation, nearest, shown
 from nodeproof.settings.reboot import When
+from nodeproof.settings.roles import NodeRoles, OfRoles, Role
 
 OWN_PREFIX = "x_"
 """Data keys with this prefix belong to the user; nodeproof does not look at them."""
@@ -25,6 +26,8 @@ class HostSettings:
 
     host: str
     layers: Mapping[str, LayerSettings]
+    roles: tuple[Role, ...] = ()
+    """What it is for."""
 
     @property
     def reboot(self) -> When:
@@ -65,6 +68,8 @@ def _host(
     _foreign(inventory, host, data, names, problems)
     connection = {key: data[key] for key in data if key in CONNECTOR_KEYS}
     _checked(Connection, connection, inventory, host, "", problems)
+    roles = {key: data[key] for key in data if key in NodeRoles.model_fields}
+    purpose = _checked(NodeRoles, roles, inventory, host, "", problems)
     layers: dict[str, LayerSettings] = {}
     for name in names:
         asked = data.get(name)
@@ -82,9 +87,10 @@ def _host(
                 )
             )
             continue
-        model = _checked(
-            layer_named(name).settings_model, dict(asked), inventory, host, name, problems
-        )
+        layer = layer_named(name).settings_model
+        takes_roles = issubclass(layer, OfRoles) and purpose is not None
+        value = {**roles, **asked} if takes_roles else dict(asked)
+        model = _checked(layer, value, inventory, host, name, problems)
         if isinstance(model, LayerSettings):
             layers[name] = model
     try:
@@ -100,7 +106,8 @@ def _host(
                 "one value; it is enough to give it to one layer",
             )
         )
-    return HostSettings(host, layers)
+    asked_roles = purpose.roles if isinstance(purpose, NodeRoles) else ()
+    return HostSettings(host, layers, tuple(asked_roles))
 
 
 def _checked(
@@ -123,10 +130,10 @@ def _foreign(
 ) -> None:
     """Refuse keys that look meant for nodeproof but would be ignored: typing errors hide there."""
     for key, value in ((str(key), value) for key, value in data.items()):
-        known = key in names or key in CONNECTOR_KEYS or key.startswith(("_", OWN_PREFIX))
-        if known:
+        ours = [*names, *NodeRoles.model_fields, *CONNECTOR_KEYS]
+        if key in ours or key.startswith(("_", OWN_PREFIX)):
             continue
-        near = nearest(key, [*names, *CONNECTOR_KEYS])
+        near = nearest(key, ours)
         if near or isinstance(value, Mapping):
             problems.append(
                 Problem(
