@@ -62,11 +62,14 @@ def tried(site: Site, command: str) -> str:
 def sources(site: Site, vendor: Vendor) -> Iterator[str]:
     """Two modules, and packages in the place of a kernel's image; yields that kernel's version.
 
-    Its headers are Debian's own: a flavour that is not installed.
+    Its headers are Debian's own, a flavour that is not installed; they may want the image of
+    their version.
     """
     depends = site.sh("apt-get update -q >/dev/null; apt-cache depends linux-headers-amd64")
     kernel = re.findall(r"Depends: linux-headers-(\d\S+)", depends)[0]
-    vendor.folder.publish([Package(f"linux-image-{kernel}", "99-1")])
+    shown = site.sh(f"apt-cache show --no-all-versions linux-headers-{kernel}")
+    version = re.findall(r"^Version: (\S+)$", shown, re.M)[0]
+    vendor.folder.publish([Package(f"linux-image-{kernel}", version)])
     added = site.applied(vendor.added(supplies=("*",))).run
     for name, code in (("npgood", dkms_module.GOOD), ("npbad", dkms_module.BAD)):
         for path, text in dkms_module.files(name, code).items():
