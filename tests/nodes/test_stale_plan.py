@@ -44,7 +44,7 @@ def saved(trixie: list[ContainerNode], tmp_path_factory: pytest.TempPathFactory)
     assert nodeproof("apply", inventory, "--yes").code == 0
     for node in trixie:
         root(node, "dpkg --purge rsync; chmod 640 /etc/ssh/sshd_config.d/10-nodeproof.conf")
-        root(node, "find /var/lib/apt/lists -name '*Packages*' -exec touch {} +")
+        root(node, "find /var/lib/apt/lists -type f -exec touch {} +")
     planned = nodeproof("plan", inventory, "--json", "--out", folder / "plan.json")
     assert planned.code == 0, planned.err
     assert not [command for command in commands(planned, trixie[0]) if " update" in command]
@@ -145,7 +145,7 @@ def test_a_node_that_did_not_move_is_applied_once(saved: Saved) -> None:
     """A minute passed, package lists have grown old, only one node moved: the other is applied."""
     first, second = saved.nodes
     for node in saved.nodes:
-        root(node, "find /var/lib/apt/lists -name '*Packages*' -exec touch -d '2 days ago' {} +")
+        root(node, "find /var/lib/apt/lists -type f -exec touch -d '2 days ago' {} +")
         root(node, "dd if=/dev/zero of=/var/tmp/filler bs=1M count=8 status=none")
     root(first, "useradd bob")
     time.sleep(max(0.0, saved.made + 61 - time.monotonic()))
