@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from nodeproof.lab import ContainerNode
+from tests.breaks import rounds
 from tests.support import environment, nodeproof, write_inventory
 
 pytestmark = pytest.mark.nodes
@@ -122,17 +123,23 @@ BREAKS = {
 }
 
 
-@pytest.mark.parametrize("what", BREAKS)
-def test_break_is_named_planned_and_mended(
-    what: str, applied: Path, pair: list[ContainerNode]
+ROUNDS = rounds({what: checks for what, (_, checks) in BREAKS.items()})
+
+
+@pytest.mark.parametrize("together", ROUNDS, ids=lambda together: together[0])
+def test_breaks_are_named_planned_and_mended(
+    together: list[str], applied: Path, pair: list[ContainerNode]
 ) -> None:
-    """Verify names the break, plan shows the mend, apply mends it, the other node is left alone."""
+    """Verify names the breaks, plan shows the mends, apply does it, the other node is let alone."""
     broken, other = pair
-    command, checks = BREAKS[what]
-    broken.ssh(f"sudo sh -c {_quoted(command)}")
+    for what in together:
+        broken.ssh(f"sudo sh -c {_quoted(BREAKS[what][0])}")
     verified = nodeproof("verify", applied, "--json")
     assert verified.code == 1
-    assert checks <= set(verified.failing(broken.name)), verified.failing(broken.name)
+    missed = {check for what in together for check in BREAKS[what][1]} - set(
+        verified.failing(broken.name)
+    )
+    assert not missed
     assert verified.failing(other.name) == []
     planned = nodeproof("plan", applied, "--json", "--detailed-exitcode")
     assert planned.code == 5

@@ -13,6 +13,7 @@ import pytest
 
 from nodeproof.lab import containers
 from nodeproof.lab.bridge import GATEWAY
+from tests.breaks import break_each
 from tests.repositories import gpu, gpu_scene
 from tests.repositories.apt import AptFolder
 from tests.repositories.server import Server
@@ -117,8 +118,8 @@ def test_driver_through_its_life(scene: Scene) -> None:
 
 BREAKS = {
     "hold taken off": (
-        "apt-mark unhold nvidia-fabricmanager",
-        "apt-mark hold nvidia-fabricmanager",
+        "apt-mark unhold nvidia-persistenced",
+        "apt-mark hold nvidia-persistenced",
         {"packages_held"},
     ),
     "fabric manager of another driver": (
@@ -157,10 +158,7 @@ def test_every_check_can_fail(scene: Scene) -> None:
     done = scene.run("apply", "580", **more)
     assert scene.changed(done)
     assert scene.failing("580", **more) == set()
-    for what, (break_it, mend, checks) in BREAKS.items():
-        scene.sh(break_it)
-        assert scene.failing("580", **more) == checks, what
-        scene.sh(mend)
+    break_each(BREAKS, scene.sh, lambda: scene.failing("580", **more))
     assert scene.failing("595", **more) == {"driver_is_what_was_asked_for"}
     left = scene.run("apply", "580")
     assert "gpu | Remove what set the GPUs at boot" in scene.changed(left)
@@ -221,10 +219,7 @@ def test_confidential_guest(scene: Scene) -> None:
     assert "--uvm-persistence-mode" in runs
     assert "/bin/false" not in runs
     assert scene.failing("580", **asked) == set()
-    for what, (break_it, mend, checks) in CONFIDENTIAL_BREAKS.items():
-        scene.sh(break_it)
-        assert scene.failing("580", **asked) == checks, what
-        scene.sh(mend)
+    break_each(CONFIDENTIAL_BREAKS, scene.sh, lambda: scene.failing("580", **asked))
     left = scene.changed(scene.run("apply", "580"))
     assert "gpu | Let the persistence daemon run as usual" in left
     assert scene.changed(scene.run("apply", "580")) == []

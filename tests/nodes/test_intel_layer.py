@@ -17,6 +17,7 @@ import pytest
 
 from nodeproof.lab import ContainerNode, containers
 from nodeproof.lab.bridge import GATEWAY
+from tests.breaks import break_each
 from tests.nodes.test_gpu_layer_ubuntu import OS_RELEASE
 from tests.repositories import intel
 from tests.repositories.apt import AptFolder
@@ -248,10 +249,7 @@ def test_every_check_can_fail(scene: Scene) -> None:
     done = scene.run("apply", GAUDI)
     assert scene.changed(done)
     assert scene.failing(GAUDI) == set()
-    for what, (break_it, mend, failing) in BREAKS.items():
-        scene.sh(break_it)
-        assert scene.failing(GAUDI) == failing, what
-        scene.sh(mend)
+    break_each(BREAKS, scene.sh, lambda: scene.failing(GAUDI))
     kernel = {"gpus": ["1da3:1060"], "kernel": "6.17.0-14-generic"}
     assert scene.failing(GAUDI, image=kernel) == {
         "release_is_one_that_the_catalog_allows",
