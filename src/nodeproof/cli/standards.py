@@ -9,7 +9,7 @@ from click.shell_completion import CompletionItem
 from typing_extensions import override
 
 
-class Standard(click.ParamType):
+class Standard(click.ParamType):  # type: ignore[type-arg]  # click 8.1 takes none
     """A standard's key, such as ``cis_debian13``."""
 
     name = "standard"

@@ -75,8 +75,8 @@ def _check(check: Check) -> ET.Element:
 
 
 def _exception(one: Exempted) -> str:
-    name = f"{one.control} {one.parameter}".strip()
-    return f"{name}: {standing.told(one)}; {one.reason}; {one.compensation}; {standing.until(one)}"
+    said = (standing.told(one), one.reason, one.compensation, standing.until(one))
+    return f"{one.control}: {'; '.join(said)}"
 
 
 def _change(change: Change) -> ET.Element:

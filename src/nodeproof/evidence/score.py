@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from functools import cache
 
 from nodeproof.catalog.distributions import (
     UnsupportedDistributionError,
@@ -25,8 +26,10 @@ _FIELDS = {
     Proof.SKIPPED: "not_applicable",
 }
 """From the worst, which decides, to where an item is counted."""
+_BLIND = (NodeStatus.UNREACHABLE, NodeStatus.REFUSED)
 
 
+@cache
 def applies(standard: str, os_id: str, os_version: str) -> bool:
     """Tell whether a standard is about nodes of a distribution."""
     key = controls().standards[standard].distribution
@@ -83,8 +86,11 @@ def _applying(node: Node, standards: Iterable[str]) -> list[str]:
 
 
 def _scores(result: Result, standards: Iterable[str]) -> Iterator[Score]:
+    unseen = any(node.status in _BLIND for node in result.nodes)
+    looked = [(node, proofs(node)) for node in result.nodes if node.status not in _BLIND]
     for standard in standards:
-        found = _items(result.nodes, standard)
+        here = (found for node, found in looked if _applying(node, [standard]))
+        found = _items(here, standard, unseen=unseen)
         if not found:
             continue
         placed: defaultdict[str, list[str]] = defaultdict(list)
@@ -101,21 +107,19 @@ def _scores(result: Result, standards: Iterable[str]) -> Iterator[Score]:
         )
 
 
-def _items(nodes: Iterable[Node], standard: str) -> dict[str, set[Proof]]:
+def _items(
+    nodes: Iterable[Mapping[str, Proof]], standard: str, *, unseen: bool
+) -> dict[str, set[Proof]]:
     """Return the items that were looked at on some node, each with what it came to on the nodes.
 
     A node that could not be looked at leaves all of them unseen.
     """
     found: defaultdict[str, set[Proof]] = defaultdict(set)
-    blind = False
-    for node in nodes:
-        if node.status in (NodeStatus.UNREACHABLE, NodeStatus.REFUSED):
-            blind = True
-        elif _applying(node, [standard]):
-            for control, proof in proofs(node).items():
-                known = controls().get(control)
-                for item in known.maps.get(standard, ()) if known else ():
-                    found[item].add(proof)
-    for seen in found.values() if blind else ():
+    for proven in nodes:
+        for control, proof in proven.items():
+            known = controls().get(control)
+            for item in known.maps.get(standard, ()) if known else ():
+                found[item].add(proof)
+    for seen in found.values() if unseen else ():
         seen.add(Proof.BLIND)
     return dict(found)

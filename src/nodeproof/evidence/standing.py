@@ -16,11 +16,6 @@ HEADS = ("standard", "hold", "excepted", "failed", "unseen", "looked at")
 Names = Callable[[Sequence[Node]], str]
 
 
-def percent(part: int, whole: int) -> str:
-    """Return a share, cut and not rounded: 100 % is all of it."""
-    return f"{part * 1000 // whole / 10:g} %" if whole else "–"  # noqa: RUF001
-
-
 def held(score: Score) -> str:
     """Return how many items of a standard hold, of those that should."""
     return f"{len(score.passed)} of {score.applicable}"
@@ -28,7 +23,7 @@ def held(score: Score) -> str:
 
 def looked_at(score: Score) -> str:
     """Return how many of a standard's items that can be automated were looked at."""
-    return f"{score.looked_at} of {score.automated} ({percent(score.looked_at, score.automated)})"
+    return f"{score.looked_at} of {score.automated}"
 
 
 def told(one: Exempted) -> str:
@@ -77,12 +72,12 @@ def exceptions(page: Page, result: Result, names: Names) -> None:
     page.line("Exceptions", style="bold")
     for shared in found:
         one = shared.item
-        where = f"  on {names(shared.nodes)}" if len(result.nodes) > 1 else ""
-        head = Text(one_line(one.control), style="cyan").append(f"  {one_line(told(one))}", "none")
-        page.line(head.append(one_line(where), style="dim"), indent=2)
+        where = f"  on {one_line(names(shared.nodes))}" if len(result.nodes) > 1 else ""
+        lead = Text.assemble("  ", (one_line(one.control), "cyan"), "  ")
+        page.beside(lead, Text(one_line(told(one))).append(where, style="dim"))
         page.line(one_line(f"because: {one.reason}"), indent=4)
         page.line(one_line(f"instead: {one.compensation}"), indent=4)
-        page.line(until(one), indent=4, style="bold yellow" if one.expired else "dim")
+        page.line(one_line(until(one)), indent=4, style="bold yellow" if one.expired else "dim")
 
 
 def _name(score: Score) -> str:
