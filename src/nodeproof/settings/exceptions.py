@@ -17,8 +17,8 @@ ControlId = Annotated[
 Sentence = Annotated[
     str,
     grammar(
-        r"^[\p{L}0-9(][\p{L}0-9 ,.;:()/_+=-]*[\p{L}0-9).]$",
-        "a sentence of letters, digits, spaces and , . ; : ( ) / _ + = -",
+        r"^[\p{L}0-9(][\p{L}0-9 ,.;:()/_+=-]{8,}[\p{L}0-9).]$",
+        "a sentence, at least 10 of letters, digits, spaces and , . ; : ( ) / _ + = -",
         longest=500,
     ),
 ]
