@@ -72,7 +72,7 @@ def render_text(
 def _head(view: _View) -> None:
     result = view.result
     took = f"{plural(len(result.nodes), 'node')} in {summary.duration(result.duration_s)}"
-    only = one_line(f" for {', '.join(result.standards)}" if result.standards else "")
+    only = f" for {one_line(', '.join(result.standards))}" if result.standards else ""
     said = f" of {one_line(result.inventory)}{only}: {took}, run {one_line(result.run)}"
     view.page.line(Text.assemble((result.command.value, "bold"), said))
     view.page.gap()
