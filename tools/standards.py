@@ -1,11 +1,14 @@
 #!/usr/bin/env python3
 """Make evidence/standards.json: which items of which standards the rules that controls name serve.
 
-    python tools/standards.py CONTENT WAZUH BENCH
+    python tools/standards.py [--fill] CONTENT WAZUH BENCH
 
 CONTENT, WAZUH and BENCH are clones (bare ones too) of ComplianceAsCode/content, wazuh/wazuh and
 docker/docker-bench-security; the commits that are read are pinned below. Only identifiers are
-taken. Needs git and PyYAML; no part of nodeproof runs it.
+taken. Needs git, PyYAML and tomlkit; no part of nodeproof runs it.
+
+With --fill, controls that name items of CIS Debian and no rules get the rules of these items first:
+those rules whose items there are all among the control's. Look at what it wrote before it counts.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import tomlkit
 import yaml
 
 EVIDENCE = Path(__file__).parents[1] / "src" / "nodeproof" / "evidence"
@@ -177,6 +181,32 @@ def wanted() -> set[str]:
     return {rule for control in catalogue["controls"].values() for rule in control.get("rules", ())}
 
 
+def fill(standards: dict[str, Standard]) -> None:
+    """Give controls without rules those that the items of their own `maps` have."""
+    path = EVIDENCE / "controls.toml"
+    file = tomlkit.parse(path.read_text(encoding="utf-8"))
+    for name, control in file["controls"].items():
+        maps = control.get("maps", {})
+        debian = {key: {*maps.get(key, ())} for key in ("cis_debian12", "cis_debian13")}
+        rules = {rule for key in debian for rule in standards[key].rules}
+        fitting = [
+            rule
+            for rule in sorted(rules)
+            if any(standards[key].rules.get(rule) for key, items in debian.items() if items)
+            and all(standards[key].rules.get(rule, set()) <= debian[key] for key in debian)
+        ]
+        if fitting and not control.get("rules"):
+            print(f"{name}: {', '.join(fitting)}")  # noqa: T201
+            control.add("rules", _array(fitting))
+    path.write_text(tomlkit.dumps(file), encoding="utf-8")
+
+
+def _array(words: Iterable[str]) -> tomlkit.items.Array:
+    array = tomlkit.array()
+    array.extend(words)
+    return array.multiline(multiline=True)
+
+
 def written(standards: dict[str, Standard], rules: set[str]) -> str:
     """Return the file: a line a standard and a line a rule."""
 
@@ -208,22 +238,25 @@ def written(standards: dict[str, Standard], rules: set[str]) -> str:
     return "{\n" + ",\n".join(blocks) + "\n}\n"
 
 
-def main(content: str, wazuh: str, bench: str) -> None:
+def main(content: str, wazuh: str, bench: str, *, filling: bool) -> None:
     """Write the file anew."""
     folders = ["controls", "products/rhel9/controls", "products/rhel10/controls"]
     texts = files(content, "ComplianceAsCode/content", *folders)
     guide = files(content, "ComplianceAsCode/content", "linux_os/guide")
     rules = {n.split("/")[-2]: references(t) for n, t in guide.items() if n.endswith("/rule.yml")}
-    if unknown := wanted() - set(rules):
-        sys.exit(f"controls.toml: no such rule: {', '.join(sorted(unknown))}")
     standards = {key: control_file(texts, path) for key, path in CONTROL_FILES.items()}
     with_references(rules, standards)
     sca = files(wazuh, "wazuh/wazuh", SCA)[SCA]
     standards["soc_2"] = trust_criteria(sca, standards["cis_debian12"])
     standards["cis_docker"] = docker(files(bench, "docker/docker-bench-security", "tests").values())
+    if filling:
+        fill(standards)
+    if unknown := wanted() - set(rules):
+        sys.exit(f"controls.toml: no such rule: {', '.join(sorted(unknown))}")
     path = EVIDENCE / "standards.json"
     path.write_text(written(standards, wanted()), encoding="utf-8")
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    arguments = [argument for argument in sys.argv[1:] if argument != "--fill"]
+    main(*arguments, filling="--fill" in sys.argv)
