@@ -11,7 +11,7 @@ import pytest
 
 from nodeproof.lab import ContainerNode
 from tests.breaks import rounds
-from tests.support import environment, nodeproof, write_inventory
+from tests.support import Done, environment, nodeproof, write_inventory
 
 pytestmark = pytest.mark.nodes
 
@@ -150,6 +150,39 @@ def test_breaks_are_named_planned_and_mended(
     assert set(planned.changed(broken.name)) == set(mended.changed(broken.name))
     again = nodeproof("verify", applied, "--json")
     assert again.code == 0, again.failing(broken.name)
+
+
+def test_a_break_under_an_exception_is_excepted(
+    applied: Path, pair: list[ContainerNode], tmp_path: Path
+) -> None:
+    """It is neither passed nor failed, until the exception ends; the other node is not excused."""
+    why = {"reason": "The lab lives by its own clock", "compensation": "Logs name their zone"}
+    broken, other = pair
+
+    def verify(until: str, *options: str) -> Done:
+        excepted = {broken.name: {"exceptions": {"NP-SYS-02": {**why, "until": until}}}}
+        return nodeproof(
+            "verify", write_inventory(tmp_path, pair, SITE, **excepted), "--json", *options
+        )
+
+    broken.ssh("sudo ln -sfn /usr/share/zoneinfo/Asia/Tokyo /etc/localtime")
+    accepted, ended = verify("2999-12-31"), verify("2020-01-31")
+    standard = verify("2020-01-31", "--standard", "cis_debian13", "--standard", "cis_debian12")
+    broken.ssh("sudo ln -sfn /usr/share/zoneinfo/Europe/Berlin /etc/localtime")
+    assert (accepted.code, ended.code, standard.code) == (0, 1, 0)
+    found = {c["name"]: c["verdict"] for c in accepted.node(broken.name)["checks"]}
+    assert [name for name, verdict in found.items() if verdict == "excepted"] == ["time_zone"]
+    controls = [e["control"] for e in accepted.node(broken.name)["exceptions"]]
+    assert controls == ["NP-SSH-04", "NP-SYS-02"]
+    assert [e["control"] for e in accepted.node(other.name)["exceptions"]] == ["NP-SSH-04"]
+    assert ended.failing(broken.name) == ["time_zone"]
+    assert "ended on 2020-01-31" in ended.node(broken.name)["notes"][0]
+    (score,) = standard.json["scores"]
+    assert score["excepted"] == ["5.1.4"]
+    assert len(score["passed"]) > 15
+    assert score["failed"] == score["unseen"] == []
+    layers = {check["layer"] for check in standard.node(broken.name)["checks"]}
+    assert layers == {"system", "ssh"}
 
 
 def test_plain_pyinfra_agrees(applied: Path, pair: list[ContainerNode]) -> None:

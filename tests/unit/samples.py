@@ -7,12 +7,15 @@ from nodeproof.engine.result import (
     ChangeStatus,
     Check,
     Command,
+    Exempted,
     Node,
     NodeRun,
     NodeStatus,
     Result,
+    Score,
     Verdict,
 )
+from nodeproof.evidence.score import scored
 
 DIFF = """\
 --- /etc/ssh/sshd_config.d/10-nodeproof.conf
@@ -25,6 +28,8 @@ DIFF = """\
  PasswordAuthentication no
 """
 FACTS = {
+    "os_id": "debian",
+    "os_version": "13",
     "os_name": "Debian GNU/Linux 13 (trixie)",
     "kernel": "6.12.48+deb13-amd64",
     "architecture": "x86_64",
@@ -228,6 +233,37 @@ def verify_failed() -> Result:
     )
 
 
+PTRACE = Exempted(
+    control="NP-CON-02",
+    parameter="kernel.yama.ptrace_scope",
+    wanted="1",
+    value="0",
+    roles=["mpi", "slurm"],
+    reason="ranks on one node read each other's memory",
+    compensation="the workloads' profile lets a program trace its own kind alone",
+)
+OWN = Exempted(
+    control="NP-SSH-01",
+    wanted="Root may not log in over SSH",
+    reason="The installer of the racks logs in as root",
+    compensation="Keys alone, from the network of the racks",
+    expires="2027-01-31",
+)
+ENDED = OWN.model_copy(update={"control": "NP-SYS-03", "expires": "2026-09-30", "expired": True})
+
+
+def excepted() -> Result:
+    """Return checks that failed under exceptions, one that ended, one for the sake of roles."""
+    proofs = checks({2: "offset is 3 s, want at most 0.5 s"})
+    proofs[4] = check(4, Verdict.EXCEPTED, REASON)
+    broken = checks()
+    broken[5] = check(5, Verdict.FAILED, "connection lost").model_copy(update={"looked": False})
+    first = verified("gpu-1", proofs).model_copy(update={"exceptions": [PTRACE, OWN, ENDED]})
+    nodes = [first, verified("gpu-2", checks()), verified("gpu-3", broken)]
+    nodes[1] = nodes[1].model_copy(update={"exceptions": [PTRACE]})
+    return scored(result(Command.VERIFY, *nodes))
+
+
 FIRST, SECOND, THIRD = (f"2026100{n}T091500Z-4f2a9c" for n in (1, 2, 3))
 
 
@@ -333,6 +369,13 @@ def hostile(command: Command) -> Result:
         lasting=[HOSTILE],
     )
     words = ("began", "who", "inventory", "settings", "reverts")
+    told = ("control", "parameter", "wanted", "value", "reason", "compensation", "expires")
+    exempted = Exempted.model_validate({**dict.fromkeys(told, HOSTILE), "roles": [HOSTILE]})
+    lists = ("passed", "excepted", "failed", "unseen", "not_applicable")
+    score = Score.model_validate(
+        {"standard": HOSTILE, "title": HOSTILE, "looked_at": 1, "automated": 0}
+        | {key: [HOSTILE] for key in lists}
+    )
     proofs = [
         Check(
             layer=HOSTILE,
@@ -354,20 +397,25 @@ def hostile(command: Command) -> Result:
             plan_hash=HOSTILE,
             changes=[step, step.model_copy(update={"status": ChangeStatus.PLANNED})],
             checks=proofs,
+            exceptions=[exempted],
             notes=[HOSTILE],
             runs=[a_run(HOSTILE, HOSTILE, **dict.fromkeys(words, HOSTILE), layers=[HOSTILE])],
         )
         for status in NodeStatus
     ]
     return result(command, *nodes).model_copy(
-        update=dict.fromkeys(("run", "reverts", "version", "inventory", "started"), HOSTILE)
+        update={
+            **dict.fromkeys(("run", "reverts", "version", "inventory", "started"), HOSTILE),
+            "standards": [HOSTILE],
+            "scores": [score],
+        }
     )
 
 
 def everything() -> dict[str, Result]:
     """Return every sample by name."""
     small = (
-        inspected, planned, nothing_to_do, applied, apply_failed, proven, verify_failed
+        inspected, planned, nothing_to_do, applied, apply_failed, proven, verify_failed, excepted
     )  # fmt: skip
     fleets = {f"fleet_{command}": fleet(command) for command in Command}
     hostiles = {f"hostile_{command}": hostile(command) for command in Command}

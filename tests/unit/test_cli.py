@@ -153,6 +153,8 @@ def test_help_is_quick(module: str) -> None:
         (("report", "nothere"), "nothere"),
         (("report", "--format", "pdf"), "pdf"),
         (("completion", "tcsh"), "tcsh"),
+        (("verify", "@local", "--standard", "cis_debian14"), "did you mean cis_debian13?"),
+        (("report", "--standard", "zzz"), "standards are cis_debian12, "),
         (("apply", "@local"), "apply: there is no terminal to ask on"),
         (("lab", "upp"), "upp"),
         (("revert",), "Missing argument 'RUN'"),
@@ -553,6 +555,8 @@ def test_completion_knows_commands_and_options() -> None:
     assert "--detailed-exitcode" in completed("nodeproof plan --", 2)
     assert set(completed("nodeproof completion ", 2)) == {"bash", "zsh", "fish"}
     assert completed("nodeproof revert la", 2) == ["last"]
+    assert completed("nodeproof verify --standard cis_deb", 3) == ["cis_debian12", "cis_debian13"]
+    assert completed("nodeproof report --standard gdpr", 3) == ["gdpr_32"]
     assert completed("nodeproof revert last --control NP-CON", 4) == [
         *("NP-CON-01", "NP-CON-02", "NP-CON-03")
     ]

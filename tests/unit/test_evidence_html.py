@@ -308,3 +308,19 @@ def test_focus_is_visible_and_themes_follow_the_reader() -> None:
     assert "outline: none" not in CSS
     assert "prefers-color-scheme: dark" in CSS
     assert "@media print" in CSS
+
+
+# Exceptions and standards
+
+
+def test_exceptions_and_standards_are_tables(pages: dict[str, tuple[str, Page]]) -> None:
+    html, page = pages["excepted"]
+    assert {"Exceptions", "Standards", "Controls"} < {*page.texts("h2")}
+    for words in ("The installer of the racks logs in as root", "Keys alone, from the network"):
+        assert words in html
+    assert page.texts("td").count("2027-01-31") == 1
+    assert "ended" in page.texts("span")
+    assert {"4 of 13", "12 of 316"} < {text for _, text in page.text}
+    assert "5.1.21" in page.texts("span")
+    assert "excepted on 1" in page.texts("span")
+    assert "Exceptions" not in pages["verify_failed"][1].texts("h2")

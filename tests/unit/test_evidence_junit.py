@@ -109,3 +109,19 @@ def test_control_characters_do_not_break_it() -> None:
     error = next(parsed(result).iter("error"))
     assert "\\x00\\x01" in (error.text or "")
     assert (error.text or "").endswith("\\uffff]]>&<")
+
+
+def test_an_excepted_check_is_skipped_and_exceptions_are_properties() -> None:
+    suite = parsed(samples.excepted())[0]
+    case = suite.find("testcase[@name='test_root_login_refused']")
+    assert case is not None
+    assert case.find("failure") is None
+    skipped = case.find("skipped")
+    assert skipped is not None
+    assert skipped.attrib["message"] == "excepted: permitrootlogin is yes, want no"
+    values = [p.attrib["value"] for p in suite.findall("properties/property[@name='exception']")]
+    assert len(values) == 3
+    assert values[1] == (
+        "NP-SSH-01: Root may not log in over SSH; The installer of the racks logs in as root; "
+        "Keys alone, from the network of the racks; until 2027-01-31"
+    )

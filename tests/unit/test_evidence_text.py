@@ -11,6 +11,7 @@ from rich.cells import cell_len
 
 from nodeproof.engine.result import ChangeStatus, Command, NodeStatus, Result
 from nodeproof.evidence.plain import one_line, printable
+from nodeproof.evidence.score import only
 from nodeproof.evidence.text import render_text
 
 SAMPLES = samples.everything()
@@ -284,3 +285,53 @@ def test_what_cannot_be_taken_back_is_said_beforehand() -> None:
     assert "Cannot be taken back\n  system | Install packages\n    libc6 2.36-9 would be" in text(
         samples.lasting()
     )
+
+
+# Exceptions and standards
+
+
+def test_exceptions_say_what_why_instead_and_until_when() -> None:
+    said = text(samples.excepted(), 160)
+    assert (
+        """\
+Failed checks that are excepted
+  ssh
+    test_root_login_refused  [NP-SSH-01]  on gpu-1
+"""
+        in said
+    )
+    assert (
+        """\
+Exceptions
+  NP-CON-02  kernel.yama.ptrace_scope should be 1, is set to 0, for mpi, slurm  on gpu-1, gpu-2
+    because: ranks on one node read each other's memory
+    instead: the workloads' profile lets a program trace its own kind alone
+    no end
+  NP-SSH-01  Root may not log in over SSH  on gpu-1
+    because: The installer of the racks logs in as root
+    instead: Keys alone, from the network of the racks
+    until 2027-01-31
+"""
+        in said
+    )
+    assert "    ended on 2026-09-30, no longer counts\n" in said
+    assert "checks: 1 failed, 1 excepted, 10 passed" in said
+    left = samples.PTRACE.model_copy(update={"value": "", "roles": []})
+    proven = samples.verified("gpu-1", samples.checks()).model_copy(update={"exceptions": [left]})
+    assert "ptrace_scope should be 1, is left as it is\n" in text(
+        samples.result(Command.VERIFY, proven)
+    )
+
+
+def test_standards_say_what_holds_and_how_much_was_looked_at() -> None:
+    said = text(samples.excepted())
+    assert re.search(r"^standard +hold +excepted +failed +unseen +looked at$", said, re.M)
+    assert re.search(r"^CIS Debian 13 +4 of 13 +2 +3 +4 +12 of 316$", said, re.M)
+    assert "Ubuntu" not in said
+    assert "standard " not in text(samples.verify_failed())
+
+
+def test_the_head_names_the_standards_that_were_chosen() -> None:
+    part = only(samples.excepted(), ["cis_debian13", "hipaa"])
+    head = text(part, 120).splitlines()[0]
+    assert head.startswith("verify of inventories/lab.py for cis_debian13, hipaa: 3 nodes in")

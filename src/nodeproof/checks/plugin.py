@@ -19,7 +19,8 @@ from nodeproof.catalog.distributions import Distribution
 from nodeproof.checks.backend import register
 from nodeproof.checks.sessions import Open, Sessions
 from nodeproof.errors import NodeproofError
-from nodeproof.evidence.controls import controls
+from nodeproof.evidence.controls import chosen_standards, controls
+from nodeproof.evidence.score import applies, serves
 from nodeproof.facts.accelerators import Accelerators
 from nodeproof.facts.gpu import Gpus
 from nodeproof.facts.node import NodeFacts
@@ -30,6 +31,7 @@ from nodeproof.settings import LayerSettings
 CHECKS = ("checks.py", "*_checks.py")
 SESSIONS = pytest.StashKey[Sessions]()
 LAYERS = pytest.StashKey[tuple[str, ...]]()
+STANDARDS = pytest.StashKey[tuple[str, ...]]()
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--layer", action="append", default=[], metavar="LAYER", help="only these")
     group.addoption("--skip-layer", action="append", default=[], metavar="LAYER", help="not these")
     group.addoption(
+        "--standard", action="append", default=[], metavar="STANDARD", help="only what serves it"
+    )
+    group.addoption(
         "--burn-in", type=int, default=0, metavar="SECONDS", help="burn in GPUs, this long a part"
     )
 
@@ -61,6 +66,7 @@ def pytest_configure(config: pytest.Config) -> None:
     given = next((one.sessions for one in plugins if isinstance(one, Given)), None)
     try:
         config.stash[LAYERS] = _layers(config)
+        config.stash[STANDARDS] = chosen_standards(_option(config, "--standard"))
         config.stash[SESSIONS] = sessions = given or _connected(config)
     except NodeproofError as error:
         raise pytest.UsageError(error.message) from error
@@ -157,9 +163,16 @@ def _layer(item: pytest.Item) -> str:
 
 
 def _wanted(item: pytest.Item, config: pytest.Config) -> bool:
-    layer = _layer(item)
-    asked = config.stash[SESSIONS].fleet.settings[node_name(item)].layers
-    return layer in asked and layer in config.stash[LAYERS]
+    layer, name, sessions = _layer(item), node_name(item), config.stash[SESSIONS]
+    asked = sessions.fleet.settings[name].layers
+    if layer not in asked or layer not in config.stash[LAYERS]:
+        return False
+    standards = config.stash[STANDARDS]
+    if not standards or name not in sessions.open:
+        return True
+    facts = sessions.open[name].facts
+    here = [one for one in standards if applies(one, facts.os_id, facts.os_version)]
+    return serves(control_ids(item), here)
 
 
 def _layers(config: pytest.Config) -> tuple[str, ...]:

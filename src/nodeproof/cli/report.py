@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from nodeproof.cli.standards import standard_option
 from nodeproof.engine.outcome import exit_code
 from nodeproof.engine.result import Result
 from nodeproof.errors import UsageError
@@ -36,14 +37,19 @@ class Format(StrEnum):
     help="What to make.",
 )
 @click.option("--out", type=click.Path(path_type=Path), help="Write it here instead of printing.")
+@standard_option
 @click.option("-v", "--verbose", is_flag=True, help="Also show what passed, and commands.")
 @click.option("--diff", is_flag=True, help="Show how files changed (text).")
-def report(run: str, form: str, out: Path | None, verbose: bool, diff: bool) -> None:
+def report(
+    run: str, form: str, out: Path | None, standards: tuple[str, ...], verbose: bool, diff: bool
+) -> None:
     """Show a result: of the latest run, of RUN, or from a FILE that --json printed.
 
-    Exits with the code of the run that it shows.
+    Exits with the code of the run that it shows; with --standard, of what is left of it.
     """
-    result = store.load(run)
+    from nodeproof.evidence.score import only
+
+    result = only(store.load(run), standards)
     color = out is None and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
     text = render(result, Format(form), color=color, verbose=verbose, diff=diff)
     if out is None:

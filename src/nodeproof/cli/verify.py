@@ -8,12 +8,14 @@ from nodeproof.cli.finish import finish
 from nodeproof.cli.options import Selection, asks_password, json_option, selects
 from nodeproof.cli.password import Password
 from nodeproof.cli.progress import progress
+from nodeproof.cli.standards import standard_option
 from nodeproof.engine.adapter.inventory import load
 
 
 @click.command()
 @selects
 @asks_password
+@standard_option
 @click.option(
     "--burn-in", is_flag=True, help="Burn in the GPUs, too: minutes, and nobody else may use them."
 )
@@ -30,6 +32,7 @@ from nodeproof.engine.adapter.inventory import load
 def verify(
     selection: Selection,
     password: Password,
+    standards: tuple[str, ...],
     burn_in: bool,
     burn_in_seconds: int,
     verbose: bool,
@@ -42,5 +45,7 @@ def verify(
     with progress(fleet.names) as watcher:
         password.quiet = watcher.quiet
         seconds = burn_in_seconds if burn_in else 0
-        result = check(fleet, selection.layers, password, watcher, burn_in=seconds)
+        result = check(
+            *(fleet, selection.layers, password, watcher), burn_in=seconds, standards=standards
+        )
     finish(result, as_json=as_json, verbose=verbose)

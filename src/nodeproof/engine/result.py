@@ -52,6 +52,8 @@ class Verdict(StrEnum):
 
     PASSED = "passed"
     FAILED = "failed"
+    EXCEPTED = "excepted"
+    """It failed, and exceptions of the inventory cover all its controls."""
     SKIPPED = "skipped"
 
 
@@ -87,8 +89,25 @@ class Check(_Model):
     title: str = Field(description="why it matters, one sentence")
     controls: list[str] = Field(description="ids of the controls it proves")
     verdict: Verdict
+    looked: bool = Field(True, description="false where it broke before it could measure")
     reason: str = Field("", description="why it failed or was skipped; what it measured")
     duration_s: float = Field(0.0, description="seconds")
+
+
+class Exempted(_Model):
+    """One control, or one parameter of it, that is not met on purpose."""
+
+    control: str
+    parameter: str = Field("", description="empty where it is the whole control")
+    wanted: str = Field("", description="what the control asks for")
+    value: str = Field("", description="what is set instead; empty where nothing is set")
+    roles: list[str] = Field(
+        default_factory=list, description="for whose sake; none where the inventory asks for it"
+    )
+    reason: str
+    compensation: str = Field(description="what guards the node instead")
+    expires: str = Field("", description="its last day, ISO 8601; empty where it has none")
+    expired: bool = Field(False, description="whether it no longer counts")
 
 
 class NodeRun(_Model):
@@ -136,10 +155,32 @@ class Node(_Model):
     plan_hash: str = Field("", description="sha256 over settings, facts and foreseen changes")
     changes: list[Change] = Field(default_factory=list)
     checks: list[Check] = Field(default_factory=list)
+    exceptions: list[Exempted] = Field(
+        default_factory=list, description="controls that are not met on purpose"
+    )
     runs: list[NodeRun] = Field(default_factory=list, description="its journal, oldest first")
     reboot: Reboot | None = Field(None, description="none where nothing asks for one")
     round_trips: int = 0
     duration_s: float = Field(0.0, description="seconds")
+
+
+class Score(_Model):
+    """What the checks say of one standard, by its items; the worst node decides."""
+
+    standard: str = Field(description="its key in the catalogue of controls")
+    title: str
+    passed: list[str] = Field(description="items whose controls all hold")
+    excepted: list[str] = Field(description="items of a control that is not met on purpose")
+    failed: list[str]
+    unseen: list[str] = Field(description="items that could not be looked at")
+    not_applicable: list[str] = Field(description="items whose checks were all skipped")
+    looked_at: int = Field(description="how many items of all these can be automated")
+    automated: int = Field(description="how many items can be automated, as its source has them")
+
+    @property
+    def applicable(self) -> int:
+        """How many of its items should hold here."""
+        return sum(map(len, (self.passed, self.excepted, self.failed, self.unseen)))
 
 
 class Result(_Model):
@@ -154,6 +195,10 @@ class Result(_Model):
     started: str = Field(description="ISO 8601, UTC")
     duration_s: float = Field(description="seconds")
     nodes: list[Node]
+    standards: list[str] = Field(
+        default_factory=list, description="whose checks were chosen; none: all checks"
+    )
+    scores: list[Score] = Field(default_factory=list, description="of verify, for each standard")
     interrupted: bool = False
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)

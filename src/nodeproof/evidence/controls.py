@@ -7,11 +7,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from nodeproof.errors import UsageError
+from nodeproof.evidence import standards
 from nodeproof.settings.problems import nearest
 
 CATALOGUE = Path(__file__).with_name("controls.toml")
@@ -27,6 +28,12 @@ class Standard(BaseModel):
 
     name: _Words
     title: _Words
+    distribution: str = ""
+    """Key of the only distribution that it is about."""
+    through: Mapping[str, tuple[_Words, ...]] = {}
+    """Its items, each to the controls or families of NIST 800-53 that stand for it."""
+    note: str = ""
+    """What is to be known of its mapping."""
 
 
 class Control(BaseModel):
@@ -42,6 +49,12 @@ class Control(BaseModel):
     """Shell patterns of the names of its layer's changes that meet it."""
     no_changes: str = ""
     """Why there are none."""
+    level: Literal[1, 2] = 1
+    """1 for every server, 2 for strict ones."""
+    needs: str = ""
+    """What a node must have, or be asked, for it to apply; nothing where it always does."""
+    rules: tuple[_Words, ...] = ()
+    """Names of ComplianceAsCode rules whose matter it proves."""
     maps: Mapping[str, tuple[_Words, ...]] = {}
     """Key of a standard, to the identifiers there that this control serves."""
 
@@ -63,6 +76,15 @@ class Catalogue(Mapping[str, Control]):
         self._controls = dict(controls)
         self.standards = dict(standards)
         """By the keys that controls use in `maps`."""
+
+    def serving(self, standard: str) -> list[Control]:
+        """Return the controls that serve some item of a standard."""
+        return [control for control in self.values() if standard in control.maps]
+
+    def automated(self, standard: str) -> tuple[str, ...]:
+        """Return the items of a standard that can be automated, as its source has them."""
+        table = self.standards[standard].through
+        return tuple(table) or standards.items()[standard].automated
 
     def __getitem__(self, control_id: str) -> Control:
         if control_id in self._controls:
@@ -88,9 +110,18 @@ class _File(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _name_controls(cls, data: dict[str, dict[str, dict[str, object]]]) -> object:
-        named = {key: {"id": key, **row} for key, row in data["controls"].items()}
-        return {**data, "controls": named}
+    def _complete(cls, data: dict[str, dict[str, dict[str, Any]]]) -> object:
+        """Give each control its id, and all that its rules serve besides its own `maps`."""
+        tables = {key: row["through"] for key, row in data["standards"].items() if "through" in row}
+        complete = {}
+        for key, row in data["controls"].items():
+            served = [_of_rule(key, rule) for rule in row.get("rules", ())]
+            maps = standards.union([*served, row.get("maps", {})], data["standards"])
+            for standard, table in tables.items():
+                if found := standards.through(table, maps.get("nist_800_53", ())):
+                    maps[standard] = found
+            complete[key] = {**row, "id": key, "maps": maps}
+        return {**data, "controls": complete}
 
     @model_validator(mode="after")
     def _standards_are_known(self) -> Self:
@@ -98,6 +129,13 @@ class _File(BaseModel):
             if unknown := set(control.maps) - set(self.standards):
                 raise ValueError(f"{control.id}: unknown standard {', '.join(sorted(unknown))}")
         return self
+
+
+def _of_rule(control: str, rule: str) -> Mapping[str, tuple[str, ...]]:
+    known = standards.rules()
+    if rule not in known:
+        raise ValueError(f"{control}: rule {rule} is not in standards.json; make it anew")
+    return known[rule]
 
 
 @cache
@@ -121,6 +159,19 @@ def chosen(control_id: str) -> Control:
     if not control.changes:
         raise UsageError(f"--control {control_id}: has no changes of its own: {control.no_changes}")
     return control
+
+
+def chosen_standards(keys: Iterable[str]) -> tuple[str, ...]:
+    """Return the keys of standards, in the catalogue's order; raises UsageError."""
+    known = controls().standards
+    for key in keys:
+        if key not in known:
+            near = nearest(key, known)
+            raise UsageError(
+                f"--standard {key}: no such standard",
+                hint=f"did you mean {near}?" if near else f"standards are {', '.join(known)}",
+            )
+    return tuple(key for key in known if key in set(keys))
 
 
 def going_along(control_id: str, changes: Iterable[str]) -> list[str]:

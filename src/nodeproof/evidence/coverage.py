@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from nodeproof.engine.result import Node, Verdict
+from nodeproof.engine.result import Check, Node, Verdict
 from nodeproof.evidence.controls import Control, controls
 
 
@@ -16,6 +16,10 @@ class Proof(StrEnum):
 
     PASSED = "passed"
     FAILED = "failed"
+    BLIND = "could not look"
+    """Its checks broke before they could measure: as bad as failed."""
+    EXCEPTED = "excepted"
+    """It is not met, or not wholly, on purpose."""
     PARTLY = "partly"
     """Some checks passed, the others were skipped."""
     SKIPPED = "skipped"
@@ -39,8 +43,9 @@ class Covered:
     def overall(self) -> Proof:
         """What it comes to over all nodes; failed and not measured anywhere weigh most."""
         counts = Counter(self.proofs)
-        if counts[Proof.FAILED]:
-            return Proof.FAILED
+        for proof in (Proof.FAILED, Proof.BLIND, Proof.EXCEPTED):
+            if counts[proof]:
+                return proof
         if len(counts) == 1:
             return self.proofs[0]
         return Proof.PARTLY
@@ -48,32 +53,40 @@ class Covered:
     @property
     def said(self) -> str:
         """The overall proof in words, with its nodes where they differ."""
-        if self.overall is Proof.FAILED:
-            return f"failed on {self.count(Proof.FAILED)}"
+        if self.overall in (Proof.FAILED, Proof.BLIND, Proof.EXCEPTED):
+            return f"{self.overall} on {self.count(self.overall)}"
         if self.overall is Proof.PARTLY and (passed := self.count(Proof.PASSED)):
             return f"passed on {passed} of {len(self.proofs)}"
         return self.overall.value
 
-    @property
-    def serves(self) -> list[tuple[str, tuple[str, ...]]]:
-        """The standards by name, each with the sections of it."""
+    def serves(self, standards: Collection[str]) -> list[tuple[str, tuple[str, ...]]]:
+        """The standards by name, as far as they are among some, each with the sections of it."""
         if self.control is None:
             return []
-        named = controls().standards
-        return [(named[key].name, sections) for key, sections in self.control.maps.items()]
+        named, maps = controls().standards, self.control.maps
+        return [(named[key].name, maps[key]) for key in maps if key in standards]
 
 
 def coverage(nodes: Sequence[Node]) -> list[Covered]:
     """Return every control that a check of any node names; the catalogue's order, then others."""
-    found: defaultdict[str, list[set[Verdict]]] = defaultdict(lambda: [set() for _ in nodes])
+    found: defaultdict[str, list[Proof]] = defaultdict(lambda: [Proof.NONE] * len(nodes))
     for position, node in enumerate(nodes):
-        for check in node.checks:
-            for name in check.controls:
-                found[name][position].add(check.verdict)
+        for name, proof in proofs(node).items():
+            found[name][position] = proof
     catalogue = controls()
     ordered = [name for name in catalogue if name in found]
     ordered += [name for name in found if name not in catalogue]
-    return [Covered(name, catalogue.get(name), tuple(map(_proof, found[name]))) for name in ordered]
+    return [Covered(name, catalogue.get(name), tuple(found[name])) for name in ordered]
+
+
+def proofs(node: Node) -> dict[str, Proof]:
+    """Return what each control that was looked at came to on one node."""
+    found: defaultdict[str, list[Check]] = defaultdict(list)
+    for check in node.checks:
+        for name in check.controls:
+            found[name].append(check)
+    relaxed = {one.control for one in node.exceptions if one.parameter and not one.expired}
+    return {name: _proof(checks, relaxed=name in relaxed) for name, checks in found.items()}
 
 
 def unmeasured(covered: Iterable[Covered]) -> list[Control]:
@@ -82,11 +95,14 @@ def unmeasured(covered: Iterable[Covered]) -> list[Control]:
     return [control for name, control in controls().items() if name not in seen]
 
 
-def _proof(kinds: set[Verdict]) -> Proof:
-    if not kinds:
-        return Proof.NONE
+def _proof(checks: Sequence[Check], *, relaxed: bool) -> Proof:
+    """Judge by the worst check; `relaxed` is a control with a parameter that is otherwise."""
+    kinds = {check.verdict for check in checks}
     if Verdict.FAILED in kinds:
-        return Proof.FAILED
+        failed = (check for check in checks if check.verdict is Verdict.FAILED)
+        return Proof.FAILED if any(check.looked for check in failed) else Proof.BLIND
+    if Verdict.EXCEPTED in kinds or relaxed:
+        return Proof.EXCEPTED
     if len(kinds) > 1:
         return Proof.PARTLY
     return Proof.PASSED if Verdict.PASSED in kinds else Proof.SKIPPED

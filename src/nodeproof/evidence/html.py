@@ -9,7 +9,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from nodeproof.engine.result import Command, NodeStatus, Result
-from nodeproof.evidence import summary, view
+from nodeproof.evidence import standing, summary, view
 from nodeproof.evidence.controls import controls
 from nodeproof.evidence.coverage import Proof, coverage, unmeasured
 from nodeproof.evidence.plain import one_line, printable
@@ -27,6 +27,7 @@ def render_html(result: Result) -> str:
     covered = coverage(columns)
     groups = view.outcomes(result)
     attention = view.attention(result)
+    known, scored = controls().standards, {score.standard for score in result.scores}
     verdict, _, more = summary.verdict(result).partition("; ")
     values = {
         "result": result,
@@ -44,7 +45,8 @@ def render_html(result: Result) -> str:
         "covered": covered,
         "columns": columns,
         "unmeasured": unmeasured(covered) if covered else [],
-        "standards": controls().standards,
+        "standards": {key: known[key] for key in known if key in scored or not scored},
+        "exceptions": view.exceptions(result),
         "matrix": len(result.nodes) <= MOST_COLUMNS,
         "proofs": list(Proof),
         "cards": groups[: view.MOST_CARDS],
@@ -69,6 +71,9 @@ def _environment() -> Environment:
         line=one_line,
         flat=lambda facts: list(view.flat(facts)),
         explained=summary.explained,
+        held=standing.held,
+        looked_at=standing.looked_at,
+        told=standing.told,
         machine=summary.machine,
         moment=_moment,
         seconds=summary.duration,

@@ -6,8 +6,17 @@ import xml.etree.ElementTree as ET
 from collections.abc import Iterable
 from typing import Any
 
-from nodeproof.engine.result import Change, ChangeStatus, Check, Command, Node, Result, Verdict
-from nodeproof.evidence import summary
+from nodeproof.engine.result import (
+    Change,
+    ChangeStatus,
+    Check,
+    Command,
+    Exempted,
+    Node,
+    Result,
+    Verdict,
+)
+from nodeproof.evidence import standing, summary
 from nodeproof.evidence.plain import one_line, printable
 
 _PENDING = "pending: apply has not been run"
@@ -40,7 +49,8 @@ def _suite(node: Node, result: Result) -> ET.Element:
         "version": result.version,
         "status": node.status,
     }
-    suite.append(_properties((key, value) for key, value in told.items()))
+    excepted = [("exception", _exception(one)) for one in node.exceptions]
+    suite.append(_properties([*told.items(), *excepted]))
     suite.extend(_change(change) for change in node.changes)
     suite.extend(_check(check) for check in node.checks)
     if not suite.findall("testcase/failure") and node.status in summary.TROUBLE:
@@ -57,9 +67,16 @@ def _check(check: Check) -> ET.Element:
     case.append(_properties([("title", check.title), *(("control", c) for c in check.controls)]))
     if check.verdict is Verdict.FAILED:
         case.append(_told("failure", check.reason or "failed"))
+    elif check.verdict is Verdict.EXCEPTED:
+        case.append(_told("skipped", f"excepted: {check.reason or 'failed'}"))
     elif check.verdict is Verdict.SKIPPED:
         case.append(_told("skipped", check.reason or "skipped"))
     return case
+
+
+def _exception(one: Exempted) -> str:
+    said = (standing.told(one), one.reason, one.compensation, standing.until(one))
+    return f"{one.control}: {'; '.join(said)}"
 
 
 def _change(change: Change) -> ET.Element:

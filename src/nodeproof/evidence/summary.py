@@ -48,6 +48,7 @@ _TAKEN_BACK = {
 }
 _CHECKS = {
     Verdict.FAILED: "failed",
+    Verdict.EXCEPTED: "excepted",
     Verdict.SKIPPED: "skipped",
     Verdict.PASSED: "passed",
 }
@@ -231,7 +232,7 @@ def _proven(result: Result) -> str:
 
 def nothing_proven(result: Result) -> bool:
     """Tell whether checks should have proven something, and none looked at anything."""
-    looked = all_checks(result, Verdict.PASSED, Verdict.FAILED)
+    looked = all_checks(result, Verdict.PASSED, Verdict.FAILED, Verdict.EXCEPTED)
     return result.command is Command.VERIFY and bool(result.nodes) and not looked
 
 

@@ -20,7 +20,7 @@ from nodeproof.engine.result import (
     Result,
     Verdict,
 )
-from nodeproof.evidence import remarks, summary
+from nodeproof.evidence import remarks, standing, summary
 from nodeproof.evidence.alike import Shared, alike, in_order
 from nodeproof.evidence.history import run_table
 from nodeproof.evidence.page import STYLES, Page, padded
@@ -62,6 +62,8 @@ def render_text(
     remarks.reboots(view.page, result, partial(_names, view))
     remarks.lasting(view.page, result, partial(_names, view))
     _checks(view)
+    standing.exceptions(view.page, result, partial(_names, view))
+    standing.scores(view.page, result)
     remarks.notes(view.page, result, partial(_names, view))
     _end(view)
     return view.page.text()
@@ -70,7 +72,8 @@ def render_text(
 def _head(view: _View) -> None:
     result = view.result
     took = f"{plural(len(result.nodes), 'node')} in {summary.duration(result.duration_s)}"
-    said = f" of {one_line(result.inventory)}: {took}, run {one_line(result.run)}"
+    only = f" for {one_line(', '.join(result.standards))}" if result.standards else ""
+    said = f" of {one_line(result.inventory)}{only}: {took}, run {one_line(result.run)}"
     view.page.line(Text.assemble((result.command.value, "bold"), said))
     view.page.gap()
 
@@ -210,6 +213,7 @@ def _checks(view: _View) -> None:
         _by_layer(view, Text(title, style=style), found, _check)
 
     section("Failed checks", Verdict.FAILED, "bold red")
+    section("Failed checks that are excepted", Verdict.EXCEPTED, "bold yellow")
     if not view.verbose:
         section("Measured", Verdict.PASSED, with_reason=True)
     skipped = len(summary.all_checks(view.result, Verdict.SKIPPED))

@@ -11,6 +11,7 @@ from nodeproof.engine.result import (
     ChangeStatus,
     Check,
     Command,
+    Exempted,
     Node,
     NodeStatus,
     Result,
@@ -92,7 +93,13 @@ def _outcome(node: Node, command: Command) -> Hashable:
     checks = tuple((c.layer, c.name, c.verdict, c.reason, tuple(c.controls)) for c in node.checks)
     own = node.name if command is Command.INSPECT else ""
     told = sentences(node.reboot, planned=command is Command.PLAN) if node.reboot else ()
-    return own, node.status, node.reason, node.hint, tuple(node.notes), changes, checks, tuple(told)
+    more = (tuple(node.notes), tuple(map(str, node.exceptions)), changes, checks, tuple(told))
+    return own, node.status, node.reason, node.hint, more
+
+
+def exceptions(result: Result) -> list[Shared[Exempted]]:
+    """Return what is not met on purpose, each once with its nodes."""
+    return alike(result.nodes, lambda node: [(str(one), one) for one in node.exceptions])
 
 
 def attention(result: Result) -> list[Item]:
@@ -170,6 +177,7 @@ def totals(result: Result) -> list[tuple[str, str, str]]:
         (changes[ChangeStatus.SKIPPED], "change", "not tried", "skipped"),
         (changes[ChangeStatus.UNCHANGED], "step", "right already", "ok"),
         (checks[Verdict.FAILED], "check", "failed", "failed"),
+        (checks[Verdict.EXCEPTED], "check", "excepted", "excepted"),
         (checks[Verdict.SKIPPED], "check", "skipped", "skipped"),
         (checks[Verdict.PASSED], "check", "passed", "ok"),
     ]

@@ -12,6 +12,7 @@ from nodeproof.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from nodeproof.catalog.hardening.model import Exempt
     from nodeproof.settings.model import LayerSettings
 
 
@@ -39,6 +40,14 @@ class Layer:
         """The deploy that makes it so: called as ``deploy(settings, node)``."""
         function: Callable[..., Any] = import_module(f"{__name__}.{self.name}.deploy").deploy_layer
         return function
+
+    def exceptions(self, settings: LayerSettings) -> tuple[Exempt, ...]:
+        """What its settings do not ask for on purpose, though a control would."""
+        module = import_module(f"{__name__}.{self.name}.settings")
+        found: Callable[[LayerSettings], tuple[Exempt, ...]] = getattr(
+            module, "exceptions", lambda _: ()
+        )
+        return found(settings)
 
 
 LAYERS = (

@@ -22,7 +22,9 @@ from pydantic.fields import FieldInfo
 from nodeproof.catalog import pages as catalog
 from nodeproof.catalog.distributions import distributions
 from nodeproof.catalog.gpu_health import gpu_health
+from nodeproof.catalog.hardening import model as hardening
 from nodeproof.errors import Exit, UsageError
+from nodeproof.evidence import standards
 from nodeproof.evidence.controls import controls
 from nodeproof.facts.accelerators import Accelerators, DkmsModule, Gpu, InstalledDriver
 from nodeproof.facts.node import NodeFacts
@@ -109,16 +111,70 @@ def sentence(item: object) -> str:
 
 def control_table(_: str) -> str:
     """Return the catalogue of controls."""
+    rows = [
+        (
+            control.id,
+            str(control.level),
+            control.layer,
+            control.title,
+            control.needs,
+            ", ".join(sorted(conflicting().get(control.id, ()))),
+        )
+        for control in controls().values()
+    ]
+    head = ("id", "level", "layer", "what it asks for", "where it applies", "roles with exceptions")
+    return table(head, rows)
+
+
+def conflicting() -> Mapping[str, set[str]]:
+    """Return the controls that some role gets otherwise, each with these roles."""
+    found: dict[str, set[str]] = {}
+    for subject in sorted(path.stem for path in hardening.FOLDER.glob("*.toml")):
+        for one in hardening.parameters(subject) if subject != "sources" else ():
+            roles = {role.value for conflict in one.conflicts for role in conflict.roles}
+            found.setdefault(one.control, set()).update(roles)
+    return found
+
+
+def standard_table(_: str) -> str:
+    """Return the standards with how much of each our controls serve."""
     catalogue = controls()
     rows = []
-    for control in catalogue.values():
-        maps = [
-            f"{catalogue.standards[key].name} {', '.join(ids)}" for key, ids in control.maps.items()
-        ]
-        rows.append((control.id, control.layer, control.title, "; ".join(maps)))
-    standards = [f"- {one.name}: {one.title}" for one in catalogue.standards.values()]
-    head = ("id", "layer", "what it asks for", "serves")
-    return "\n".join([table(head, rows), "", "The standards:", "", *standards])
+    for key, one in catalogue.standards.items():
+        automated, serving = catalogue.automated(key), catalogue.serving(key)
+        served = {item for control in serving for item in control.maps[key]} & {*automated}
+        share = f"{len(served)} of {len(automated)} ({100 * len(served) // len(automated)} %)"
+        rows.append((f"`{key}`", f"[{one.title}](#{_anchor(one.name)})", share, str(len(serving))))
+    return table(("key", "standard", "items served, of those automated", "controls"), rows)
+
+
+def standard_items(_: str) -> str:
+    """Return, for each standard, its source and the items that our controls serve."""
+    catalogue = controls()
+    parts = []
+    for key, one in catalogue.standards.items():
+        items: dict[str, list[str]] = {}
+        for control in catalogue.serving(key):
+            for item in control.maps[key]:
+                items.setdefault(item, []).append(control.id)
+        rows = [(item, ", ".join(items[item])) for item in sorted(items, key=standards.natural)]
+        parts += [f"### {one.name}", _whence(key), table(("item", "controls"), rows)]
+    return "\n\n".join(parts)
+
+
+def _whence(key: str) -> str:
+    one, known = controls().standards[key], standards.items().get(key)
+    source = ""
+    if known:
+        repository = known.source.split()[0]
+        commit = standards.commits()[repository][:12]
+        source = f"Source: {known.source.replace(repository, f'{repository} at {commit}', 1)}."
+    note = f"{one.note[:1].upper()}{one.note[1:]}." if one.note else ""
+    return " ".join(filter(None, [f"{one.title}.", source, note]))
+
+
+def _anchor(title: str) -> str:
+    return re.sub(r"[^a-z0-9 -]", "", title.lower()).replace(" ", "-")
 
 
 def facts(_: str) -> str:
@@ -230,6 +286,8 @@ BLOCKS: Mapping[str, Callable[[str], str]] = {
     "keys": keys,
     "checks": checks,
     "controls": control_table,
+    "standards": standard_table,
+    "standard-items": standard_items,
     "facts": facts,
     "accelerators": accelerators,
     "xids": xids,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 from nodeproof.catalog.resolve.asked import Disagreement, joined
 from nodeproof.layers import LAYERS, layer_named
 from nodeproof.settings.connection import CONNECTOR_KEYS, Connection
+from nodeproof.settings.exceptions import NodeExceptions, OwnException
 from nodeproof.settings.model import LayerSettings
 from nodeproof.settings.problems import Problem, SettingsError, from_validation, nearest, shown
 from nodeproof.settings.reboot import When
@@ -28,6 +29,8 @@ class HostSettings:
     layers: Mapping[str, LayerSettings]
     roles: tuple[Role, ...] = ()
     """What it is for."""
+    exceptions: Mapping[str, OwnException] = field(default_factory=dict)
+    """Controls that it does not meet on purpose, by id."""
 
     @property
     def reboot(self) -> When:
@@ -107,7 +110,24 @@ def _host(
             )
         )
     asked_roles = purpose.roles if isinstance(purpose, NodeRoles) else ()
-    return HostSettings(host, layers, tuple(asked_roles))
+    excepted = _exceptions(inventory, host, data, problems)
+    return HostSettings(host, layers, tuple(asked_roles), excepted)
+
+
+def _exceptions(
+    inventory: str, host: str, data: Mapping[str, Any], problems: list[Problem]
+) -> Mapping[str, OwnException]:
+    """Return the exceptions of a host; a control that does not exist is a typing error."""
+    from nodeproof.evidence.controls import controls
+
+    asked = {key: data[key] for key in data if key in NodeExceptions.model_fields}
+    found = _checked(NodeExceptions, asked, inventory, host, "", problems)
+    excepted = found.exceptions if isinstance(found, NodeExceptions) else {}
+    for control in excepted:
+        if control not in controls():
+            key, near = f"exceptions.{control}", nearest(control, controls())
+            problems.append(Problem(inventory, host, key, "", "unknown control", nearest=near))
+    return excepted
 
 
 def _checked(
@@ -130,7 +150,8 @@ def _foreign(
 ) -> None:
     """Refuse keys that look meant for nodeproof but would be ignored: typing errors hide there."""
     for key, value in ((str(key), value) for key, value in data.items()):
-        ours = [*names, *NodeRoles.model_fields, *CONNECTOR_KEYS]
+        beside = (*NodeRoles.model_fields, *NodeExceptions.model_fields)
+        ours = [*names, *beside, *CONNECTOR_KEYS]
         if key in ours or key.startswith(("_", OWN_PREFIX)):
             continue
         near = nearest(key, ours)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from nodeproof.catalog.hardening.decide import CHOSEN, UNGUARDED
+from nodeproof.catalog.hardening.model import Exempt, Value
 from nodeproof.settings import LayerSettings, setting
 from nodeproof.settings.types import GroupName, SshAlgorithm, UserName
 
@@ -64,4 +66,43 @@ class Settings(LayerSettings):
         "key exchanges, safe against quantum computers first; those that the node's OpenSSH "
         "lacks are left out",
         min_length=1,
+    )
+
+
+KEYS_ALONE = "keys alone, which the inventory lists for each account"
+
+
+def exceptions(settings: Settings) -> tuple[Exempt, ...]:
+    """Return where the settings ask for less than the controls do."""
+    named = ", ".join([*settings.allow_users, *settings.allow_groups])
+    looser = (
+        ("01", "root_login", "no", settings.root_login.value, KEYS_ALONE),
+        ("02", "password_login", False, settings.password_login, UNGUARDED),
+        ("04", "allow_groups", "named", "named" if named else None, KEYS_ALONE),
+        ("05", "tcp_forwarding", False, settings.tcp_forwarding, UNGUARDED),
+        ("05", "agent_forwarding", False, settings.agent_forwarding, UNGUARDED),
+        ("05", "x11_forwarding", False, settings.x11_forwarding, UNGUARDED),
+    )
+    found = [_exempt(*one) for one in looser if one[2] != one[3]]
+    for name in ("ciphers", "macs", "key_exchange"):
+        strong, asked = Settings.model_fields[name].default, getattr(settings, name)
+        if set(asked) - set(strong):
+            found.append(_exempt("03", name, tuple(strong), tuple(asked), UNGUARDED))
+    for name in ("max_auth_tries", "max_sessions", "login_grace_s", "client_alive_count"):
+        most, asked = Settings.model_fields[name].default, getattr(settings, name)
+        if asked > most:
+            found.append(_exempt("06", name, most, asked, UNGUARDED))
+    return tuple(found)
+
+
+def _exempt(
+    number: str, name: str, wanted: Value, value: Value | None, compensation: str
+) -> Exempt:
+    return Exempt(
+        control=f"NP-SSH-{number}",
+        parameter=f"ssh.{name}",
+        wanted=wanted,
+        value=value,
+        reason=CHOSEN,
+        compensation=compensation,
     )
