@@ -231,6 +231,19 @@ def installed(
     path: str, mode: str, user: str, group: str, validate: Sequence[str], notify: str | None
 ) -> Change:
     """Return the change that puts what was uploaded for `path` there, after validation."""
+    bits = installing(path, mode, user, group, validate, notify)
+    return Change(*bits, touches=[journal.file(path)])
+
+
+def installing(
+    path: str,
+    mode: str = "644",
+    user: str = "root",
+    group: str = "root",
+    validate: Sequence[str] = (),
+    notify: str | None = None,
+) -> list[Any]:
+    """Return the words of a command that does so."""
     new = _beside(path)
     staged = QuoteString(journal.staged(path))
     beside = QuoteString(new)
@@ -239,13 +252,12 @@ def installed(
     if validate:
         words = [QuoteString(new if word == "%s" else word) for word in validate]
         check = [*words, ">&2", "&&"]
-    return Change(
+    return [
         *("{", "cp", "--", staged, beside, "&&", *_owning(new, mode, user, group), "&&"),
         *(*check, "sync", "--", beside, "&&", *_noted(notify)),
         *("mv", "-fT", "--", beside, final, "&&", "rm", "-f", "--", staged, ";", "}"),
         *("||", "{", "rm", "-f", "--", beside, staged, ";", "exit", "1;", "}"),
-        touches=[journal.file(path)],
-    )
+    ]
 
 
 def _beside(path: str) -> str:

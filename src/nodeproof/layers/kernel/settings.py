@@ -14,6 +14,8 @@ from nodeproof.settings.roles import OfRoles
 from nodeproof.settings.types import grammar
 
 DENY = "deny"
+SYSCTL_KEY = r"^[a-z][a-z0-9_-]*(\.[a-zA-Z0-9_]([a-zA-Z0-9_/-]*[a-zA-Z0-9_])?)+$"
+DAY = r"^20[0-9]{2}-[01][0-9]-[0-3][0-9]$"
 SAME = ("net.ipv4.ip_forward", "net.ipv4.conf.all.forwarding")
 """Two names of one value."""
 
@@ -32,7 +34,7 @@ def _day(text: str) -> str:
 SysctlKey = Annotated[
     str,
     grammar(
-        r"^[a-z][a-z0-9_-]*(\.[a-zA-Z0-9_]([a-zA-Z0-9_/-]*[a-zA-Z0-9_])?)+$",
+        SYSCTL_KEY,
         "a kernel parameter such as kernel.kptr_restrict",
         128,
     ),
@@ -54,7 +56,7 @@ Reason = Annotated[
 ]
 Day = Annotated[
     str,
-    grammar(r"^20[0-9]{2}-[01][0-9]-[0-3][0-9]$", "a day: 2026-12-31", 10),
+    grammar(DAY, "a day: 2026-12-31", 10),
     AfterValidator(_day),
 ]
 LimitName = Literal["core", "memlock", "nproc", "nofile", "nofile_soft"]
