@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -111,12 +111,12 @@ class LoadedModules(FactBase[dict[str, Loaded]]):
     called = "the modules that are loaded"
 
     @override
-    def command(self, modules: Sequence[str]) -> StringCommand:
-        """Return a script that prints lines of /proc/modules."""
-        names = [QuoteString(one.replace("-", "_")) for one in modules]
+    def command(self, modules: str) -> StringCommand:
+        """Return a script that prints lines of /proc/modules; commas stand between names."""
+        names = [QuoteString(one) for one in modules.replace("-", "_").split(",")]
         script = (
             'while read -r name size users by rest; do for m; do [ "$m" != "$name" ] || '
-            'echo "$name $users $by"; done; done </proc/modules 2>/dev/null; true'
+            'echo "$name $users $by"; done; done 2>/dev/null </proc/modules; true'
         )
         return StringCommand("sh", "-c", QuoteString(script), "sh", *names)
 

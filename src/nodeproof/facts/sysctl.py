@@ -36,14 +36,14 @@ class Sysctl(FactBase[dict[str, Parameter]]):
     called = "the kernel's parameters"
 
     @override
-    def command(self, keys: Sequence[str]) -> StringCommand:
-        """Return a script that prints ``path:mode:value``; `keys` as sysctl.d(5) spells them."""
+    def command(self, keys: str) -> StringCommand:
+        """Return a script that prints ``path:mode:value``; `keys` with commas between."""
         script = (
             'for p; do for f in $p; do v= w=ro; [ -w "$f" ] && w=rw; '
             '[ -d "$f" ] || { [ -r "$f" ] && { IFS= read -r v <"$f" || [ -n "$v" ]; }; } || '
             'continue; printf "%s:%s:%s\\n" "$f" $w "$v"; done; done 2>/dev/null; true'
         )
-        paths = [QuoteString(_ROOT + key.translate(_SWAP)) for key in keys]
+        paths = [QuoteString(_ROOT + key.translate(_SWAP)) for key in keys.split(",")]
         return StringCommand("sh", "-c", QuoteString(script), "sh", *paths)
 
     @override

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pyinfra.api import FactBase, QuoteString, StringCommand
@@ -88,9 +87,9 @@ class Manager(FactBase[dict[str, str]]):
     called = "systemd's own settings"
 
     @override
-    def command(self, properties: Sequence[str]) -> StringCommand:
-        """Return a command that prints ``Key=value`` lines."""
-        return StringCommand("systemctl", "show", "-p", QuoteString(",".join(properties)))
+    def command(self, properties: str) -> StringCommand:
+        """Return a command that prints ``Key=value`` lines; commas stand between properties."""
+        return StringCommand("systemctl", "show", "-p", QuoteString(properties))
 
     @override
     def process(self, output: list[str]) -> dict[str, str]:

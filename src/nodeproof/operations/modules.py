@@ -25,7 +25,7 @@ def unloaded(modules: Sequence[str]) -> Generator[Change]:
         modules.unloaded(name="Unload what is denied", modules=["usb-storage"])
     """
 
-    now: dict[str, Loaded] = host.get_fact(LoadedModules, modules=list(modules))
+    now: dict[str, Loaded] = host.get_fact(LoadedModules, modules=",".join(modules))
     for name, found in now.items():
         if found.users:
             raise OperationError(f"modules.unloaded: {name} is in use ({found.users})")

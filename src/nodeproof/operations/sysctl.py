@@ -49,7 +49,7 @@ def live(
 
     if not values:
         raise OperationValueError("sysctl.live: values is empty; name at least one parameter")
-    now: dict[str, Parameter] = host.get_fact(Sysctl, keys=list(values))
+    now: dict[str, Parameter] = host.get_fact(Sysctl, keys=",".join(values))
     ours = {key: one for key, one in now.items() if one.writable or not hosted}
     wrong = _wrong(ours, values, also or {})
     if not wrong:

@@ -140,7 +140,7 @@ def manager(path: str, text: str, values: Mapping[str, str]) -> Generator[Upload
                         text="[Manager]\\nDefaultLimitCORE=0\\n", values={"DefaultLimitCORE": "0"})
     """
 
-    now: dict[str, str] = host.get_fact(Manager, properties=list(values))
+    now: dict[str, str] = host.get_fact(Manager, properties=",".join(values))
     state: FileStateData | None = host.get_fact(FileState, path=path)
     as_asked = state is not None and state.content == text.encode() and state.mode == "644"
     probe = StringCommand("systemctl", "show", "-p", QuoteString(",".join(values)))

@@ -37,7 +37,7 @@ def live(host: Host, settings: Settings, node: NodeFacts) -> Live:
     ours = parameters("sysctl")
     needs = sorted(set().union(*(one.needs for one in ours)))
     keys = [*(one.key for one in ours), *own_parameters(settings), *needs]
-    lines = host.check_output(Sysctl().command(keys=keys).get_raw_value()).splitlines()
+    lines = host.check_output(Sysctl().command(",".join(keys)).get_raw_value()).splitlines()
     found = Sysctl().process(lines)
     assert found, "no kernel parameter can be read"
     return {key: one for key, one in found.items() if one.writable or not node.is_container}
@@ -177,7 +177,7 @@ def denial(host: Host, node: NodeFacts, names: list[str]) -> list[str]:
     if node.is_container:  # what is loaded is its host's
         return wrong
     fact = LoadedModules()
-    loaded = fact.process(host.check_output(fact.command(names).get_raw_value()).splitlines())
+    loaded = fact.process(host.check_output(fact.command(",".join(names)).get_raw_value()).splitlines())
     return wrong + [f"{name} is loaded; stop what uses it, and modprobe -r it" for name in loaded]
 
 

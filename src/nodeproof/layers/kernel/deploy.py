@@ -8,7 +8,7 @@ from pyinfra.api import DeployError, deploy
 from nodeproof.catalog.distributions import Distribution
 from nodeproof.catalog.hardening.decide import values
 from nodeproof.catalog.hardening.model import parameters
-from nodeproof.facts.modules import LoadedModules
+from nodeproof.facts.modules import Loaded, LoadedModules
 from nodeproof.facts.node import NodeFacts
 from nodeproof.facts.sysctl import Assignment, Sysctl, SysctlFiles, overriding
 from nodeproof.layers.kernel import settings as asked
@@ -42,7 +42,7 @@ def deploy_layer(settings: Settings, node: NodeFacts, distribution: Distribution
 def _parameters(settings: Settings) -> dict[str, str]:
     """Return what is set, without what this kernel does not have."""
     needs = sorted(set().union(*(one.needs for one in parameters("sysctl"))))
-    there = host.get_fact(Sysctl, keys=needs)
+    there = host.get_fact(Sysctl, keys=",".join(needs))
     decided = (
         one for one in asked.kernel_parameters(settings) if one.parameter.needs <= there.keys()
     )
@@ -79,7 +79,8 @@ def _keep_the_last_word(wanted: dict[str, str]) -> None:
 
 def _keep_modules_in_use(settings: Settings) -> None:
     names = asked.denied(settings)
-    for name, found in host.get_fact(LoadedModules, modules=names).items() if names else ():
+    loaded: dict[str, Loaded] = host.get_fact(LoadedModules, modules=",".join(names))
+    for name, found in loaded.items():
         if found.users:
             by = f" by {', '.join(found.by)}" if found.by else ""
             raise DeployError(
