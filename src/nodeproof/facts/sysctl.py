@@ -37,11 +37,12 @@ class Sysctl(FactBase[dict[str, Parameter]]):
 
     @override
     def command(self, keys: str) -> StringCommand:
-        """Return a script that prints ``path:mode:value``; `keys` with commas between."""
+        """Return a script that prints values, and what is writable; `keys` with commas between."""
+        # Not the shell's own `read`: it reads byte by byte, and after the first there is no more.
         script = (
-            'for p; do for f in $p; do v= w=ro; [ -w "$f" ] && w=rw; '
-            '[ -d "$f" ] || { [ -r "$f" ] && { IFS= read -r v <"$f" || [ -n "$v" ]; }; } || '
-            'continue; printf "%s:%s:%s\\n" "$f" $w "$v"; done; done 2>/dev/null; true'
+            'all=/dev/null; for p; do for f in $p; do if [ -d "$f" ]; then echo "d:$f"; '
+            'elif [ -r "$f" ]; then all="$all $f"; [ ! -w "$f" ] || echo "w:$f"; fi; done; done; '
+            "grep -sH '' $all | sed 's/^/v:/'; true"
         )
         paths = [QuoteString(_ROOT + key.translate(_SWAP)) for key in keys.split(",")]
         return StringCommand("sh", "-c", QuoteString(script), "sh", *paths)
@@ -50,10 +51,13 @@ class Sysctl(FactBase[dict[str, Parameter]]):
     def process(self, output: list[str]) -> dict[str, Parameter]:
         """Parse the lines; a directory, which a need names, has no value."""
         found = {}
-        for line in output:
-            path, mode, value = line.split(":", 2)
-            key = path.removeprefix(_ROOT).translate(_SWAP)
-            found[key] = Parameter(" ".join(value.split()), mode == "rw")
+        said = [line.split(":", 2) for line in output]
+        writable = {path for kind, path, *_ in said if kind in "wd"}
+        for kind, path, *value in said:
+            if kind in "vd":
+                key = path.removeprefix(_ROOT).translate(_SWAP)
+                words = " ".join("".join(value).split())
+                found.setdefault(key, Parameter(words, path in writable))
         return found
 
     @staticmethod

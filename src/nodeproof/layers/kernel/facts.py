@@ -10,10 +10,10 @@ from typing_extensions import override
 _COMMAND = (
     "for n in /sys/class/net/*; do i=${n##*/}; case $i in cali*|cilium_*|flannel*) "
     'echo "forwards=$i";; *) [ -d "$n/bridge" ] && echo "forwards=$i";; esac; done; '
-    'IFS= read -r v </proc/sys/net/ipv4/ip_forward && echo "forwarding=$v"; '
+    'echo "forwarding=$(cat /proc/sys/net/ipv4/ip_forward)"; '
     "ip -6 route show default proto ra 2>/dev/null | sed -n 's/.* dev \\([^ ]*\\).*/\\1/p' | "
-    "sort -u | while read -r i; do IFS= read -r v </proc/sys/net/ipv6/conf/$i/accept_ra && "
-    '[ "$v" != 0 ] && echo "advertised=$i"; done; true'
+    'sort -u | while read -r i; do [ "$(cat "/proc/sys/net/ipv6/conf/$i/accept_ra")" = 0 ] || '
+    'echo "advertised=$i"; done; true'
 )
 
 
