@@ -1,4 +1,4 @@
-"""The kernel layer where the kernel is a host's: files, limits, and what a network of its own has."""
+"""The kernel layer where the kernel is a host's: files, limits, a network of its own."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ class Sysctl(FactBase[dict[str, Parameter]]):
     @override
     def process(self, output: list[str]) -> dict[str, Parameter]:
         """Parse the lines; a directory, which a need names, has no value."""
-        found = {}
+        found: dict[str, Parameter] = {}
         said = [line.split(":", 2) for line in output]
         writable = {path for kind, path, *_ in said if kind in "wd"}
         for kind, path, *value in said:

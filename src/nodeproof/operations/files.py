@@ -231,8 +231,8 @@ def installed(
     path: str, mode: str, user: str, group: str, validate: Sequence[str], notify: str | None
 ) -> Change:
     """Return the change that puts what was uploaded for `path` there, after validation."""
-    bits = installing(path, mode, user, group, validate, notify)
-    return Change(*bits, touches=[journal.file(path)])
+    touches = [journal.file(path)]
+    return Change(*installing(path, mode, user, group, validate, notify), touches=touches)
 
 
 def installing(

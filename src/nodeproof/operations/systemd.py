@@ -149,8 +149,8 @@ def manager(path: str, text: str, values: Mapping[str, str]) -> Generator[Upload
     reread = Item(Kind.CUSTOM, label)
     if not as_asked:
         yield Upload(text.encode(), path)
-        put = installing(path)
-        yield Change(*put, "&&", asked("read", ""), touches=[reread, journal.file(path)])
+        touches = [reread, journal.file(path)]
+        yield Change(*installing(path), "&&", asked("read", ""), touches=touches)
     elif {key: now.get(key) for key in values} != dict(values):
         yield Change(asked("read", ""), touches=[reread])
     else:

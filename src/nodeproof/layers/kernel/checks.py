@@ -177,7 +177,9 @@ def denial(host: Host, node: NodeFacts, names: list[str]) -> list[str]:
     if node.is_container:  # what is loaded is its host's
         return wrong
     fact = LoadedModules()
-    loaded = fact.process(host.check_output(fact.command(",".join(names)).get_raw_value()).splitlines())
+    loaded = fact.process(
+        host.check_output(fact.command(",".join(names)).get_raw_value()).splitlines()
+    )
     return wrong + [f"{name} is loaded; stop what uses it, and modprobe -r it" for name in loaded]
 
 
