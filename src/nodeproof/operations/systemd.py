@@ -13,7 +13,7 @@ from typing_extensions import override
 from nodeproof.facts.files import FileState, FileStateData
 from nodeproof.facts.systemd import PENDING, Manager, Unit, UnitData
 from nodeproof.operations import journal
-from nodeproof.operations.files import Upload, installing
+from nodeproof.operations.files import Upload, read_by_systemd
 from nodeproof.operations.journal import Change, Item, Kind
 from nodeproof.operations.outcome import changes
 from nodeproof.scripts import script
@@ -149,8 +149,7 @@ def manager(path: str, text: str, values: Mapping[str, str]) -> Generator[Upload
     reread = Item(Kind.CUSTOM, label)
     if not as_asked:
         yield Upload(text.encode(), path)
-        touches = [reread, journal.file(path)]
-        yield Change(*installing(path), "&&", asked("read", ""), touches=touches)
+        yield read_by_systemd(path, reread)
     elif {key: now.get(key) for key in values} != dict(values):
         yield Change(asked("read", ""), touches=[reread])
     else:
