@@ -22,6 +22,8 @@ HARMLESS_ARGUMENTS = {
     "modules.KernelModule": ("i915",),
     "offers.Offers": ("sed",),
     "packages.AptLastWords": ("sed",),
+    "modules.LoadedModules": ("loop",),
+    "sysctl.Sysctl": ("kernel.ostype",),
     "systemd.Unit": ("ssh.service",),
     "users.AuthorizedKeys": ("daemon",),
 }
@@ -35,6 +37,7 @@ REPOSITORY: dict[str, Any] = {
 APT = AptRepository(**REPOSITORY, suites=("/",))
 DNF = DnfRepository(**REPOSITORY, supplies=("*",))
 OBJECTS: dict[str, tuple[Any, ...]] = {
+    "systemd.Manager": ("DefaultLimitCORE",),
     "packages.AptOffers": ("sed,dpkg",),
     "packages.AptTransaction": ("sed=0,sed-",),
     "packages.DnfOffers": ("sed,dpkg",),
@@ -99,7 +102,7 @@ def test_fact_of_this_machine(name: str, shell: str) -> None:
     tool = fact().requires_command(*ARGUMENTS.get(name, ()))
     if tool and run(f"command -v {tool}", shell).returncode:
         return  # pyinfra asks first, and takes the default
-    if name == "systemd.Unit" and not Path("/run/systemd/system").exists():
+    if name in ("systemd.Unit", "systemd.Manager") and not Path("/run/systemd/system").exists():
         assert done.returncode != 0, "a machine without systemd cannot say how its units are"
         return
     if name == "packages.DnfPackages" and run("command -v rpm", shell).returncode:

@@ -153,6 +153,45 @@ def login_shell(path: Path) -> None:
     assert done.stdout == "/usr/local/cuda /usr/local/cuda/bin:/usr/bin:/bin\n", done.stderr
 
 
+def assigned(path: Path) -> None:
+    """One assignment a line, as systemd-sysctl reads it; the nodes tier lets systemd read it."""
+    lines = [line for line in path.read_text().splitlines() if not line.startswith("#")]
+    assert lines
+    assert all(re.fullmatch(r"[a-z][A-Za-z0-9._/*-]+ = [A-Za-z0-9 ._/-]+", line) for line in lines)
+    keys = [line.partition(" = ")[0] for line in lines]
+    assert len(keys) == len(set(keys))
+
+
+def pam_limits(path: Path) -> None:
+    """limits.conf(5): domain, type, item and value."""
+    lines = [line.split() for line in path.read_text().splitlines() if not line.startswith("#")]
+    assert lines
+    for domain, kind, item, value in lines:
+        assert (domain in ("*", "root"), kind in ("soft", "hard")) == (True, True)
+        assert item in ("core", "memlock", "nproc", "nofile")
+        assert re.fullmatch(r"\d+|unlimited", value)
+
+
+def section(path: Path) -> None:
+    parser = ConfigParser(strict=True, interpolation=None)
+    parser.read_string(path.read_text())
+    (name,) = parser.sections()
+    assert name in ("Manager", "Coredump")
+    assert len(parser[name]) > 0
+
+
+def denials(path: Path) -> None:
+    folder = path.parent / "modprobe.d"
+    folder.mkdir()
+    (folder / "x.conf").write_text(path.read_text())
+    told = [found("modprobe"), "--showconfig", "--config", str(folder)]
+    shown = subprocess.run(told, capture_output=True, text=True, check=False)
+    assert not shown.stderr, shown.stderr
+    assert {"blacklist usb_storage", "install usb_storage /bin/false"} <= {
+        *shown.stdout.splitlines()
+    }
+
+
 READERS: dict[str, Callable[[Path], None]] = {
     "ssh/sshd.conf.j2": sshd,
     "system/chrony.sources.j2": chronyd,
@@ -176,6 +215,12 @@ READERS: dict[str, Callable[[Path], None]] = {
     "gpu/nodeproof-jetson-clocks.service.j2": systemd_unit,
     "gpu/persistenced.conf.j2": daemon,
     "gpu/nodeproof-mig.j2": shell,
+    "kernel/coredump.conf.j2": section,
+    "kernel/limits.conf.j2": pam_limits,
+    "kernel/modprobe.conf.j2": denials,
+    "kernel/sysctl-reapply-network.service.j2": unit,
+    "kernel/sysctl.conf.j2": assigned,
+    "kernel/system.conf.j2": section,
     "rocm/modprobe.conf.j2": modprobe,
     "rocm/nodeproof-rocm.service.j2": systemd_unit,
     "confinement/nodeproof-workload.j2": apparmor,
@@ -191,6 +236,7 @@ ELSEWHERE = {
     "gpu/nodeproof-jetson-clocks.service.j2": which("systemd-analyze") is None,
     "cuda/no-driver.pref.j2": which("apt-cache") is None,
     "cuda/profile.sh.j2": which("dash") is None,
+    "kernel/modprobe.conf.j2": which("modprobe") is None,
     "rocm/modprobe.conf.j2": which("modprobe") is None,
     "rocm/nodeproof-rocm.service.j2": which("systemd-analyze") is None,
     "confinement/nodeproof-workload.j2": not Path("/etc/apparmor.d/abi/4.0").exists(),

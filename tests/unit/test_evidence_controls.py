@@ -28,9 +28,10 @@ from nodeproof.evidence.standards import commits, items, natural, rules, through
 from nodeproof.layers import LAYER_NAMES, LAYERS
 from nodeproof.settings.reference import is_check, marked
 
-IDS = {"SYS": 8, "SSH": 8, "CTR": 7, "CON": 3, "GPU": 13, "CUD": 6, "ROC": 7, "INT": 5}
+IDS = {"SYS": 8, "KRN": 12, "SSH": 8, "CTR": 7, "CON": 3, "GPU": 13, "CUD": 6, "ROC": 7, "INT": 5}
 PREFIXES = {
     **{"system": "SYS", "ssh": "SSH", "containers": "CTR", "confinement": "CON"},
+    "kernel": "KRN",
     "gpu": "GPU",
     "cuda": "CUD",
     "rocm": "ROC",
@@ -47,7 +48,7 @@ STANDARDS = (
 def test_every_id_is_there_once_and_in_order() -> None:
     wanted = [f"NP-{prefix}-{n:02}" for prefix, many in IDS.items() for n in range(1, many + 1)]
     assert list(controls()) == wanted
-    assert len(controls()) == 57
+    assert len(controls()) == 69
 
 
 @pytest.mark.parametrize("control", controls().values(), ids=lambda control: control.id)

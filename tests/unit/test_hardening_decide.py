@@ -14,7 +14,7 @@ from nodeproof.catalog.hardening.decide import CHOSEN, applicable, decide, exemp
 from nodeproof.catalog.hardening.model import LEAVE, Conflict, Parameter, parameters, sources
 from nodeproof.settings.roles import Role
 
-SUBJECTS = ("sysctl", "modules", "limits")
+SUBJECTS = ("sysctl", "modules", "limits", "coredump")
 ALL = {one.key: one for subject in SUBJECTS for one in parameters(subject)}
 CONFLICTS = [(one.key, conflict) for one in ALL.values() for conflict in one.conflicts]
 LEVELS = st.sampled_from([0, 1, 2])
@@ -58,6 +58,8 @@ TABLE = [
     ("net.ipv4.conf.default.rp_filter", 2, ["rdma"], 2),
     ("net.ipv4.conf.all.rp_filter", 1, ["kubernetes"], None),
     ("net.ipv4.conf.default.rp_filter", 1, ["kubernetes"], None),
+    ("net.ipv4.conf.*.rp_filter", 1, ["kubernetes"], None),
+    ("net.ipv4.conf.*.rp_filter", 1, ["rdma"], 2),
     ("net.ipv4.conf.all.rp_filter", 1, ["rdma", "kubernetes"], None),
     # programs of the kernel that Cilium and its like are
     ("net.core.bpf_jit_harden", 2, ["kubernetes"], 1),
@@ -68,6 +70,7 @@ TABLE = [
     ("nproc", 2, ["training"], None),
     ("nproc", 2, ["inference", "multi-tenant"], None),
     ("nofile", 1, ["training"], 1048576),
+    ("nofile_soft", 1, ["training"], 65536),
 ]
 
 

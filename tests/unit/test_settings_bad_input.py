@@ -46,10 +46,10 @@ def users(**user: object) -> dict[str, Any]:
 # fmt: off
 CASES: dict[str, tuple[dict[Any, Any], str, str, str]] = {
     # layers
-    "layer misspelt": ({"shh": {}}, "shh", "system, gpu, cuda, rocm, intel, containers, confinement, ssh", "ssh"),
-    "layer misspelt, no dictionary": ({"systm": 1}, "systm", "system, gpu, cuda, rocm, intel, containers", "system"),
-    "layer in capitals": ({"SSH": {}}, "SSH", "system, gpu, cuda, rocm, intel, containers", ""),
-    "layer that is not there": ({"kubernetes": {}}, "kubernetes", "own keys begin with x_", ""),
+    "layer misspelt": ({"shh": {}}, "shh", "system, kernel, gpu, cuda, rocm, intel, containers, confinement, ssh", "ssh"),
+    "layer misspelt, no dictionary": ({"systm": 1}, "systm", "system, kernel, gpu, cuda, rocm, intel, containers", "system"),
+    "layer in capitals": ({"SSH": {}}, "SSH", "system, kernel, gpu, cuda, rocm, intel, containers", ""),
+    "layer that is not there": ({"openpbs": {}}, "openpbs", "own keys begin with x_", ""),
     "layer is a word": ({"ssh": "yes"}, "ssh", "a dictionary, ssh = {…}", ""),
     "layer is a number": ({"ssh": 5}, "ssh", "a dictionary", ""),
     "layer is a list": ({"system": ["rsync"]}, "system", "a dictionary", ""),

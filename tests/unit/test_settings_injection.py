@@ -9,12 +9,15 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from enum import Enum
-from typing import Annotated, Any, Literal, get_args, get_origin
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import pytest
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 from nodeproof.layers import LAYERS
+from nodeproof.layers.kernel import settings as kernel
 from nodeproof.settings import SettingsError
 from nodeproof.settings.connection import Connection
 from nodeproof.settings.site import validate
@@ -58,7 +61,10 @@ PAYLOADS = {
 }
 """None of these may be accepted anywhere, nor may they at the end of a good value."""
 
-INERT: dict[tuple[str, str], str] = {}
+INERT: dict[tuple[str, str], str] = {
+    ("kernel.sysctl.kernel.good", "space"): "a value of several words; in a file, or quoted",
+    ("kernel.deny_until.good.reason", "space"): "a sentence, which only we print",
+}
 """(dotted key, payload) that is accepted, with the reason why it cannot do harm."""
 
 Build = Callable[[Any], Any]
@@ -75,12 +81,15 @@ def texts(annotation: Any, key: str, build: Build) -> Iterator[tuple[str, Build]
         yield from texts(args[1], f"{key}.{inside}", lambda value: build({inside: value}))
     elif origin in (list, set, frozenset, tuple):
         yield from texts(args[0], f"{key}.0", lambda value: build([value]))
-    elif origin is Literal or (isinstance(annotation, type) and issubclass(annotation, Enum)):
+    elif origin is Literal:
+        if any(isinstance(arg, str) for arg in args):
+            yield key, build
+    elif isinstance(annotation, type) and issubclass(annotation, Enum):
         yield key, build
     elif isinstance(annotation, type) and issubclass(annotation, BaseModel):
         for name, field in annotation.model_fields.items():
             needed = {
-                other: good(one.annotation)
+                other: good(whole(one))
                 for other, one in annotation.model_fields.items()
                 if one.is_required() and other != name
             }
@@ -105,8 +114,15 @@ BY_PATTERN = {
     "^[0-9A-Fa-f.:]+$": "10.0.0.1",
     r"^[0-9]+(\.[0-9]+){1,3}$": "0.0.51",
     "^/[A-Za-z0-9._/@:+-]*$": "/srv/good",
+    kernel.SYSCTL_KEY: "kernel.good",
+    kernel.DAY: "2026-12-31",
 }
 """What `good` gives for texts that take no word."""
+
+
+def whole(field: FieldInfo) -> Any:
+    """Return a field's annotation with its grammar."""
+    return Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation
 
 
 def good(annotation: Any) -> Any:
@@ -118,6 +134,12 @@ def good(annotation: Any) -> Any:
         annotation = get_args(annotation)[0]
     if get_origin(annotation) is list:
         return [good(get_args(annotation)[0])]
+    if get_origin(annotation) in (Literal, Union, UnionType):
+        first = get_args(annotation)[0]
+        return first if get_origin(annotation) is Literal else good(first)
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        fields = annotation.model_fields.items()
+        return {name: good(whole(field)) for name, field in fields if field.is_required()}
     return {str: "good", int: 1, bool: True}.get(annotation, {})
 
 
@@ -168,6 +190,7 @@ SAMPLES = (
     *("580", "13.1", ">=580,<600", "A" * 40, "10de:2330", "6.12.73+deb13-amd64", "NVreg_Good"),
     *("1g.10gb", "10.0.0.1", "good.service", "25W", "6.2.1", "0.0.51"),
     *("https://mirror.example/debian13/x86_64/", "https://mirror.example/key.pub"),
+    *("kernel.good", "2026-12-31"),
     *("1002:74a1", "7.14", "https://mirror.example/rocm", "8086:0bd5"),
 )
 ENDINGS = (
@@ -177,7 +200,7 @@ ENDINGS = (
 CLOSED = (
     *("Etc/UTC", "no", "remove", "enforce", "never"),
     *("open", "refuse", "off", "none", "default", "cdi", "libraries"),
-    *("kernel", "spx", "nps1", "tools"),
+    *("kernel", "spx", "nps1", "tools", "slurm", "core", "unlimited"),
 )
 """Values of keys that only take what is on a list."""
 INERT_ENDINGS: dict[tuple[str, str], str] = {}

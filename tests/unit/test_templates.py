@@ -11,6 +11,7 @@ from jinja2 import UndefinedError
 from tests.unit.template_readers import ELSEWHERE, MODULEFILE, READERS
 
 from nodeproof.catalog.distributions import distributions
+from nodeproof.catalog.hardening.decide import values as hardened
 from nodeproof.catalog.whole import shipped as shipped_catalog
 from nodeproof.layers.confinement.settings import Settings as Confinement
 from nodeproof.layers.containers.settings import Settings as Containers
@@ -18,6 +19,9 @@ from nodeproof.layers.gpu.confidential import CRYPTO, KEEPS
 from nodeproof.layers.gpu.settings import DIVIDER
 from nodeproof.layers.gpu.settings import Settings as Gpu
 from nodeproof.layers.gpu.wanted import wanted_commands
+from nodeproof.layers.kernel import settings as kernel
+from nodeproof.layers.kernel.limits import for_services, for_sessions
+from nodeproof.layers.kernel.settings import Settings as Kernel
 from nodeproof.layers.ssh.settings import Settings as Ssh
 from nodeproof.operations.files import render
 from nodeproof.resources import shipped
@@ -71,6 +75,15 @@ ALL_GPU = Gpu(
     power_limit_w=400, ecc=True, mig={"3g.40gb": 2}, gds=True, gdrcopy=True, peer_access="peermem",
     restrict_profiling=False, graphics_clocks_mhz=[1200, 1500], memory_clocks_mhz=[],
 )  # fmt: skip
+ALL_KERNEL = Kernel.model_validate(
+    {
+        "level": 2,
+        "roles": ["rdma", "training"],
+        "sysctl": {"net.ipv4.conf.eth0/1.rp_filter": 2, "net.ipv4.tcp_rmem": "4096 87380 6291456"},
+        "deny_until": {"algif-aead": {"reason": "CVE-2026-31431", "until": "2099-01-01"}},
+        "limits": {"core": "unlimited", "nproc": 0},
+    }
+)
 AMD_SMI = "/opt/rocm/core-7.14/bin/amd-smi"
 ABIS = sorted(
     {str(row.features["apparmor_abi"]) for row in distributions().values() if not row.layers}
@@ -120,6 +133,26 @@ CASES: dict[str, dict[str, dict[str, Any]]] = {
     "gpu/nodeproof-mig.j2": {
         "some": {"asked": "3g.40gb 3g.40gb", "profiles": "3g.40gb,3g.40gb"},
         "none": {"asked": "", "profiles": ""},
+    },
+    "kernel/coredump.conf.j2": {"defaults": {"values": hardened(kernel.core_dumps(Kernel()))}},
+    "kernel/limits.conf.j2": {
+        name: {"limits": for_sessions(hardened(kernel.limits(asked)))}
+        for name, asked in (("defaults", Kernel()), ("all", ALL_KERNEL))
+    },
+    "kernel/modprobe.conf.j2": {
+        "defaults": {"denied": kernel.denied(Kernel())},
+        "all": {"denied": kernel.denied(ALL_KERNEL)},
+    },
+    "kernel/sysctl-reapply-network.service.j2": {
+        "only": {"path": "/etc/sysctl.d/zz-nodeproof.conf"}
+    },
+    "kernel/sysctl.conf.j2": {
+        name: {"values": hardened(kernel.kernel_parameters(asked)) | kernel.own_parameters(asked)}
+        for name, asked in (("defaults", Kernel()), ("all", ALL_KERNEL))
+    },
+    "kernel/system.conf.j2": {
+        name: {"values": for_services(hardened(kernel.limits(asked))).written}
+        for name, asked in (("defaults", Kernel()), ("all", ALL_KERNEL))
     },
     "rocm/modprobe.conf.j2": {"all": {"options": [("noretry", "0"), ("vm_size", "-1")]}},
     "rocm/nodeproof-rocm.service.j2": {

@@ -1,6 +1,8 @@
 """The GPU nodes: jobs run in Podman's containers, and under the profile nodeproof-workload."""
 
 system = {"ntp_servers": ["head1"]}
+roles = ["containers", "slurm", "training"]  # what would stop these is left out, and recorded
+kernel = {}
 
 gpu = {"driver": "lts", "dcgm": True}
 

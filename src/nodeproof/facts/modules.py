@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Annotated
 
 from pyinfra.api import FactBase, QuoteString, StringCommand
 from typing_extensions import override
+
+from nodeproof.uncounted import Uncounted
 
 ASK = (
     'get() { v=; { [ -r "$1" ] && IFS= read -r v <"$1"; } 2>/dev/null; }; '
@@ -83,3 +86,45 @@ def a_module(lines: Iterable[str]) -> LiveModule:
         file_srcversion=said.get("file_srcversion", ""),
         blacklisted="blacklisted" in said,
     )
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A module that is loaded."""
+
+    users: Annotated[int, Uncounted("whoever opens and closes something moves it")] = 0
+    """How many things use it."""
+    by: tuple[str, ...] = ()
+    """The modules among these."""
+
+
+class LoadedModules(FactBase[dict[str, Loaded]]):
+    """
+    Which of some modules are loaded, by the names that the kernel has for them.
+
+    .. code:: python
+
+        {"overlay": Loaded(users=2, by=())}
+    """
+
+    default = dict
+    called = "the modules that are loaded"
+
+    @override
+    def command(self, modules: str) -> StringCommand:
+        """Return a script that prints lines of /proc/modules; commas stand between names."""
+        names = [QuoteString(one) for one in modules.replace("-", "_").split(",")]
+        script = (
+            'while read -r name size users by rest; do for m; do [ "$m" != "$name" ] || '
+            'echo "$name $users $by"; done; done 2>/dev/null </proc/modules; true'
+        )
+        return StringCommand("sh", "-c", QuoteString(script), "sh", *names)
+
+    @override
+    def process(self, output: list[str]) -> dict[str, Loaded]:
+        """Parse the lines; ``-`` stands for no module."""
+        found = {}
+        for line in output:
+            name, users, by = line.split()
+            found[name] = Loaded(int(users), tuple(one for one in by.split(",") if one.strip("-")))
+        return found

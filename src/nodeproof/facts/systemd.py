@@ -72,3 +72,26 @@ class Unit(FactBase[UnitData]):
             state=values.get("UnitFileState", ""),
             pending="Pending" in values,
         )
+
+
+class Manager(FactBase[dict[str, str]]):
+    """
+    Properties of systemd itself, as ``systemctl show`` has them.
+
+    .. code:: python
+
+        {"DefaultLimitCORE": "0", "DefaultLimitMEMLOCK": "infinity"}
+    """
+
+    default = dict
+    called = "systemd's own settings"
+
+    @override
+    def command(self, properties: str) -> StringCommand:
+        """Return a command that prints ``Key=value`` lines; commas stand between properties."""
+        return StringCommand("systemctl", "show", "-p", QuoteString(properties))
+
+    @override
+    def process(self, output: list[str]) -> dict[str, str]:
+        """Parse the lines."""
+        return dict(line.split("=", 1) for line in output if "=" in line)

@@ -52,6 +52,7 @@ class Layer:
 
 LAYERS = (
     Layer("system"),
+    Layer("kernel"),
     Layer("gpu"),
     Layer("cuda"),
     Layer("rocm"),

@@ -18,7 +18,7 @@ from pyinfra.api import (
 from nodeproof.facts.files import FileState, FileStateData, SecretFileState
 from nodeproof.facts.systemd import PENDING
 from nodeproof.operations import journal
-from nodeproof.operations.journal import Change
+from nodeproof.operations.journal import Change, Item
 from nodeproof.resources import shipped
 from nodeproof.secrets import SecretContent
 
@@ -228,9 +228,34 @@ def _noted(notify: str | None) -> list[Any]:
 
 
 def installed(
-    path: str, mode: str, user: str, group: str, validate: Sequence[str], notify: str | None
+    path: str,
+    mode: str,
+    user: str,
+    group: str,
+    validate: Sequence[str],
+    notify: str | None,
 ) -> Change:
     """Return the change that puts what was uploaded for `path` there, after validation."""
+    return Change(
+        *_installing(path, mode, user, group, validate, notify), touches=[journal.file(path)]
+    )
+
+
+def read_by_systemd(path: str, reread: Item) -> Change:
+    """Return the change that puts a file of systemd's there and has systemd read it.
+
+    `reread` is what has systemd read it again when it is taken back: after the file.
+    """
+    return Change(
+        *_installing(path, "644", "root", "root", (), None),
+        "&& systemctl daemon-reload",
+        touches=[reread, journal.file(path)],
+    )
+
+
+def _installing(
+    path: str, mode: str, user: str, group: str, validate: Sequence[str], notify: str | None
+) -> list[Any]:
     new = _beside(path)
     staged = QuoteString(journal.staged(path))
     beside = QuoteString(new)
@@ -239,13 +264,12 @@ def installed(
     if validate:
         words = [QuoteString(new if word == "%s" else word) for word in validate]
         check = [*words, ">&2", "&&"]
-    return Change(
+    return [
         *("{", "cp", "--", staged, beside, "&&", *_owning(new, mode, user, group), "&&"),
         *(*check, "sync", "--", beside, "&&", *_noted(notify)),
         *("mv", "-fT", "--", beside, final, "&&", "rm", "-f", "--", staged, ";", "}"),
         *("||", "{", "rm", "-f", "--", beside, staged, ";", "exit", "1;", "}"),
-        touches=[journal.file(path)],
-    )
+    ]
 
 
 def _beside(path: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from typing import Literal
 
 from pyinfra import host
@@ -10,8 +10,10 @@ from pyinfra.api import QuoteString, StringCommand, operation
 from pyinfra.api.operation import OperationMeta
 from typing_extensions import override
 
-from nodeproof.facts.systemd import PENDING, Unit, UnitData
+from nodeproof.facts.files import FileState, FileStateData
+from nodeproof.facts.systemd import PENDING, Manager, Unit, UnitData
 from nodeproof.operations import journal
+from nodeproof.operations.files import Upload, read_by_systemd
 from nodeproof.operations.journal import Change, Item, Kind
 from nodeproof.operations.outcome import changes
 from nodeproof.scripts import script
@@ -119,3 +121,36 @@ def told(
         QuoteString(f"{PENDING}/{unit}"),
         touches=[journal.unit(unit) if read else Item(Kind.TOLD, unit)],
     )
+
+
+@operation()
+def manager(path: str, text: str, values: Mapping[str, str]) -> Generator[Upload | Change]:
+    """
+    Make a drop-in of systemd's own settings be there and in force.
+
+    + path: below ``/etc/systemd/system.conf.d/``
+    + text: its content
+    + values: what ``systemctl show`` says then, by property
+
+    **Example:**
+
+    .. code:: python
+
+        systemd.manager(name="Limit services", path="/etc/systemd/system.conf.d/zz-x.conf",
+                        text="[Manager]\\nDefaultLimitCORE=0\\n", values={"DefaultLimitCORE": "0"})
+    """
+
+    now: dict[str, str] = host.get_fact(Manager, properties=",".join(values))
+    state: FileStateData | None = host.get_fact(FileState, path=path)
+    as_asked = state is not None and state.content == text.encode() and state.mode == "644"
+    probe = StringCommand("systemctl", "show", "-p", QuoteString(",".join(values)))
+    label = f"systemd's own settings\t{probe.get_raw_value()}\tsystemctl daemon-reload"
+    # Taken back last first: the file, then systemd reads it.
+    reread = Item(Kind.CUSTOM, label)
+    if not as_asked:
+        yield Upload(text.encode(), path)
+        yield read_by_systemd(path, reread)
+    elif {key: now.get(key) for key in values} != dict(values):
+        yield Change(asked("read", ""), touches=[reread])
+    else:
+        host.noop("systemd's own settings are as asked")

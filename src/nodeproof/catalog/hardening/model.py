@@ -50,8 +50,6 @@ class Parameter(CatalogModel):
     """On which side of a number there are values that serve the control, too."""
     also: tuple[Value, ...] = ()
     """Other values that serve it, where they do not lie on one side."""
-    until_reboot: bool = False
-    """Whether it cannot be taken back before the next boot."""
     needs: frozenset[_Words] = frozenset()
     """What a node must have for it, e.g. ``ipv6``; see `applicable`."""
     conflicts: tuple[Conflict, ...] = ()

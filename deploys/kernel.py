@@ -1,0 +1,5 @@
+"""The kernel layer alone. Run: pyinfra INVENTORY deploys/kernel.py"""
+
+from nodeproof.engine.site import site
+
+site("kernel")

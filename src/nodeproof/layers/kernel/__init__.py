@@ -1,0 +1,1 @@
+"""The kernel: its parameters, the modules it may load, core dumps and limits."""
