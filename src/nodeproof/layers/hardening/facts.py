@@ -1,0 +1,54 @@
+"""What the hardening layer alone needs to know of a node."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pyinfra.api import FactBase
+from typing_extensions import override
+
+LOOSE_HOMES = r"""
+awk -F : '$3 >= 1000 && $3 < 60000 && $7 !~ /\/(nologin|false)$/ { print $1 ":" $6 }' /etc/passwd |
+while IFS=: read -r user home; do
+    { [ -d "$home" ] && [ ! -L "$home" ]; } || continue
+    case $(stat -f -c %T -- "$home") in
+        nfs* | lustre | gpfs | ceph | fuse* | autofs | smb* | cifs | beegfs) continue ;;
+    esac
+    [ "$(stat -c %U -- "$home")" = "$user" ] || continue
+    find "$home" -maxdepth 0 -perm /027 -printf "$user\t%p\n"
+    runuser -u "$user" -- find "$home" -maxdepth 1 -name '.?*' -type f -user "$user" -perm /022 \
+        ! -name '*[[:cntrl:]]*' -printf "$user\t%p\n"
+done
+"""
+"""Of local accounts, on local file systems; as the user, whose names in there are."""
+
+
+@dataclass(frozen=True)
+class Loose:
+    """A home or a dot file with more rights than it should have."""
+
+    user: str
+    path: str
+
+
+class LooseHomes(FactBase[list[Loose]]):
+    """
+    Homes that others may enter or write to, and dot files that others may write to.
+
+    .. code:: python
+
+        [Loose(user="alice", path="/home/alice")]
+    """
+
+    default = list
+    called = "who may enter homes"
+
+    @override
+    def command(self) -> str:
+        """Return a script that prints a user and a path a line."""
+        return LOOSE_HOMES
+
+    @override
+    def process(self, output: list[str]) -> list[Loose]:
+        """Parse the lines."""
+        return [Loose(*line.split("\t", 1)) for line in output]
