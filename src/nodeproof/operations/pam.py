@@ -10,7 +10,7 @@ from pyinfra.api import FileUploadCommand, OperationValueError, operation
 
 from nodeproof.facts.files import FileState, FileStateData
 from nodeproof.facts.pam import SAVED, STACK, TYPES, Pam, PamStacks
-from nodeproof.operations import journal
+from nodeproof.operations import files, journal
 from nodeproof.operations.files import Upload, installed
 from nodeproof.operations.journal import Change
 
@@ -64,6 +64,33 @@ def profiles(profiles: Mapping[str, str]) -> Generator[FileUploadCommand | Chang
     yield Change(
         _ENABLE.format(names),
         touches=[journal.file(path) for path in (*touched, SAVED.format("seen"))],
+    )
+
+
+@operation()
+def without(kind: str, module: str, option: str) -> Generator[FileUploadCommand | Change]:
+    """
+    Make a module in a common stack lack an option; pam-auth-update(8) keeps it so.
+
+    + kind: auth, account, password, session or session-noninteractive
+    + module: its file name
+    + option: the option
+
+    **Example:**
+
+    .. code:: python
+
+        pam.without(name="Refuse empty passwords", kind="auth", module="pam_unix.so",
+                    option="nullok")
+    """
+
+    path = STACK.format(kind)
+    now: FileStateData | None = host.get_fact(FileState, path=path)
+    if now is None or now.kind != "file":
+        raise OperationValueError(f"pam.without: there is no {path} of pam-auth-update")
+    line = re.compile(rf"(?m)^([^#\n]*\b{re.escape(module)}\b.*?)[ \t]+{re.escape(option)}(?!\S)")
+    yield from files.content._inner(
+        path=path, text=line.sub(r"\1", now.text), mode=now.mode, user=now.user, group=now.group
     )
 
 

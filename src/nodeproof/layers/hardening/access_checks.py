@@ -151,7 +151,7 @@ def test_banner_is_shown(host: Host, settings: Settings, name: str) -> None:
     needs(settings, Topic.BANNER)
     path = f"/etc/{name}"
     assert host.check_output("cat %s", path) == settings.banner.text
-    assert host.check_output("stat -c '%a %U' %s", path) == "644 root"
+    assert host.check_output("stat -c '%%a %%U' %s", path) == "644 root"
 
 
 @pytest.mark.control("NP-HRD-18")

@@ -32,4 +32,4 @@ def test_boot_configuration_is_roots(host: Host, settings: Settings) -> None:
     path = "/boot/grub/grub.cfg"
     if not host.file(path).exists:
         pytest.skip(f"there is no {path}")
-    assert host.check_output("stat -c '%a %U %G' %s", path) == "600 root root"
+    assert host.check_output("stat -c '%%a %%U %%G' %s", path) == "600 root root"

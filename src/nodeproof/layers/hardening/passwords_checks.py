@@ -134,8 +134,12 @@ def test_passwords_grow_old(
 
 
 @pytest.mark.control("NP-HRD-06")
-def test_no_password_is_empty(settings: Settings, shadow: dict[str, PasswordData]) -> None:
+def test_no_password_is_empty(
+    host: Host, settings: Settings, shadow: dict[str, PasswordData]
+) -> None:
     """An empty password is none."""
     needs(settings, Topic.PASSWORDS)
+    auth = stack(host, "login", "auth")
+    assert "nullok" not in auth[place(auth, "pam_unix.so")].arguments
     empty = [name for name, one in shadow.items() if one.state == "empty"]
     assert not empty, f"have an empty password: {', '.join(empty)}"
