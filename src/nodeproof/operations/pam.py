@@ -18,8 +18,8 @@ FOLDER = "/usr/share/pam-configs"
 _NAME = re.compile(r"[a-z][a-z0-9-]*")
 # It says that it changes nothing, and leaves with 0.
 _ENABLE = (
-    "said=$(DEBIAN_FRONTEND=noninteractive pam-auth-update --enable {} 2>&1) && "
-    '{{ [ -z "$said" ] || {{ printf "%s\\n" "$said" >&2; false; }}; }}'
+    "said=$(LC_ALL=C DEBIAN_FRONTEND=noninteractive pam-auth-update --enable {} 2>&1) && "
+    'case $said in *"not updating"*) printf "%s\\n" "$said" >&2; false ;; esac'
 )
 
 

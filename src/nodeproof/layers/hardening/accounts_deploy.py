@@ -95,9 +95,7 @@ def passwords(settings: Settings, node: NodeFacts, distribution: Distribution) -
         name="Lock after wrong passwords, remember old ones",
         profiles=profiles(settings.passwords.remembered),
     )
-    pam.without(
-        name="Refuse empty passwords", kind="auth", module="pam_unix.so", option="nullok"
-    )
+    pam.without(name="Refuse empty passwords", kind="auth", module="pam_unix.so", option="nullok")
     keyed.file(
         name="Set how passwords are kept and grow old",
         path="/etc/login.defs",

@@ -48,11 +48,10 @@ def ageing(days: tuple[int, int, int], inactive: int, never: Sequence[str]) -> G
     ]
     if not wrong:
         host.noop("all passwords grow old")
-    options = zip(("--mindays", "--maxdays", "--warndays"), map(str, days), strict=True)
+    low, high, warn = map(str, days)
     for name in wrong:
         yield Change(
-            "chage",
-            *(word for pair in options for word in pair),
+            *("chage", "--mindays", low, "--maxdays", high, "--warndays", warn),
             *("--inactive", str(inactive), "--", QuoteString(name)),
             touches=[ACCOUNTS],
         )

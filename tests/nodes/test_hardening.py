@@ -1,0 +1,200 @@
+"""The hardening layer's life on a container node: applied, tried, broken, mended, taken back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from nodeproof.lab import containers
+from tests.nodes.conftest import PREINSTALL, spread
+from tests.repositories import layer_scene
+from tests.support import Done
+
+pytestmark = pytest.mark.nodes
+BOTH = {"test_life"}
+
+PASSWORD = "zR7-qWx2-Kp9v-Lm4"  # noqa: S105 - of a node that lives for a minute
+PEOPLE = f"""
+useradd -m -s /bin/bash carol && echo carol:{PASSWORD} | chpasswd 2>/dev/null
+useradd -r -s /bin/bash robot
+chmod 755 /home/carol; runuser -u carol -- sh -c 'umask 0; touch /home/carol/.mine'
+useradd -m -s /bin/bash dave
+"""
+LOOKS = r"""
+find /etc /usr/share/pam-configs /var/lib/pam -type f ! -name '*.cache' ! -name 'ld.so*' \
+  ! -path '/etc/.pwd.lock' ! -name '*-' -exec sha256sum {} +
+find /etc /usr/share/pam-configs /home -printf '%p %y %m %U %G %l\n'
+systemctl list-unit-files --no-legend | grep -v transient
+dpkg-query -W -f '${Package} ${db:Status-Abbrev} ${Version}\n'
+"""
+TRIES = f"""
+try() {{ printf "$1" | runuser -u carol -- env LC_ALL=C sudo -S -k true 2>&1 | tail -n 1; }}
+try {PASSWORD}
+try 'wrong1\\nwrong2\\nwrong3\\n'
+faillock --user carol | grep -c ' V$'
+try {PASSWORD}
+faillock --user carol --reset
+try {PASSWORD}
+"""
+ASKED = {"lockout": {"tries": 3}}
+BREAKS: dict[str, tuple[str, set[str]]] = {
+    "passwords": (
+        "echo minlen=6 >>/etc/security/pwquality.conf; rm -f /var/cache/cracklib/cracklib_dict.*; "
+        "echo deny=100 >>/etc/security/faillock.conf; "
+        "sed -i 's/remember=24/remember=1/' /etc/pam.d/common-password; "
+        "sed -i 's/ENCRYPT_METHOD.*/ENCRYPT_METHOD SHA512/; s/PASS_MAX_DAYS.*/PASS_MAX_DAYS 999/' "
+        "/etc/login.defs; chage -M 99999 carol; passwd -qd dave",
+        {
+            *("new_passwords_are_judged", "words_are_refused", "old_passwords_are_refused"),
+            *(f"wrong_passwords_lock[{name}]" for name in ("sudo", "su", "login", "sshd")),
+            *("passwords_are_kept_slow_to_guess", "new_accounts_grow_old", "passwords_grow_old"),
+            "no_password_is_empty",
+        },
+    ),
+    "stack": (
+        "sed -i '/preauth/d; s/try_first_pass/nullok &/' /etc/pam.d/common-auth; "
+        "sed -i '/pwquality/d' /etc/pam.d/common-password",
+        {
+            *("new_passwords_are_judged", "no_password_is_empty"),
+            *(f"wrong_passwords_lock[{name}]" for name in ("sudo", "su", "login", "sshd")),
+        },
+    ),
+    "accounts": (
+        "usermod -s /bin/sh bin; useradd -o -u 0 -g 0 -M toor; "
+        "useradd -o -u 1000 -M -N -g 4242 ghost 2>/dev/null || useradd -o -u 1000 -M ghost; "
+        "gpasswd -a carol shadow; chmod 777 /home/carol",
+        {
+            *("system_accounts_are_closed", "only_root_is_root", "groups_of_accounts_exist"),
+            *("names_and_numbers_are_unique[passwd-2]", "homes_are_their_owners", "homes_exist"),
+        },
+    ),
+    "sessions": (
+        "rm /etc/profile.d/nodeproof-hardening.sh; systemctl unmask ctrl-alt-del.target",
+        {
+            *("new_files_are_not_for_all[sh]", "new_files_are_not_for_all[bash]"),
+            *("silent_shells_end", "keys_do_not_reboot"),
+        },
+    ),
+    "timeout for programs": (
+        "echo 'export TMOUT=5' >/etc/profile.d/a.sh",
+        {"programs_have_no_timeout"},
+    ),
+    "sudo": (
+        "echo 'Defaults !use_pty, timestamp_timeout=-1, !authenticate' >/etc/sudoers.d/zz; "
+        "echo 'dave ALL=(ALL) NOPASSWD: ALL' >>/etc/sudoers.d/zz; "
+        "rm /etc/logrotate.d/nodeproof-sudo; "
+        "sed -i '/group=sugroup/d' /etc/pam.d/su; gpasswd -a dave sugroup",
+        {
+            *("sudo_is_logged", "sudo_asks_again", "sudo_asks_everybody_else"),
+            *("su_is_for_a_group[su]", "su_is_for_a_group[su-l]"),
+        },
+    ),
+    "schedules, banners and files": (
+        "echo nobody >>/etc/cron.allow; chmod 755 /etc/cron.d; echo 'Debian \\r' >/etc/issue; "
+        "chmod 755 /etc/update-motd.d/10-uname; chmod 644 /etc/shadow; "
+        "mkdir -p /boot/grub; touch /boot/grub/grub.cfg",
+        {
+            *("schedules_are_for_the_named", "schedules_are_roots", "banner_is_shown[issue]"),
+            *("login_says_nothing_of_the_system", "databases_of_accounts_are_roots"),
+            "boot_configuration_is_roots",
+        },
+    ),
+}
+
+
+KEPT = "/etc /var/cache/cracklib"
+MEND = """
+cp -a /run/was/etc/. /etc/; cp -a /run/was/cracklib/. /var/cache/cracklib/
+rm -rf /boot/grub /etc/sudoers.d/zz /etc/profile.d/a.sh
+chmod 750 /home/carol; systemctl mask -q ctrl-alt-del.target
+"""
+
+
+class Scene(layer_scene.Scene):
+    """A node with people on it."""
+
+    looks = LOOKS
+
+    def run(self, command: str, **asked: Any) -> Done:
+        """Plan, apply or verify it."""
+        return self.do(command, {"hardening": asked})
+
+    def as_root(self) -> str:
+        """Log in as root with the key, and return who that is."""
+        return replace(self.node.access, user="root").run("id -un").stdout
+
+
+@pytest.fixture(scope="module")
+def scene(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Scene]:
+    """A node of its own: what is broken here would be in the way of others."""
+    distribution: str = request.param
+    name = distribution.replace("debian-", "hrd")
+    with containers([name], distribution, preinstall=PREINSTALL) as (node,):
+        scene = Scene(node, tmp_path_factory.mktemp("hardening"))
+        scene.sh(PEOPLE)
+        yield scene
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    spread(metafunc, "scene", BOTH, "hardening")
+
+
+def test_refused_before_the_first_change(scene: Scene) -> None:
+    before = scene.state()
+    scene.sh("passwd -qd dave")
+    assert "dave would be locked out" in scene.refused(scene.run("apply"))
+    scene.sh("passwd -ql dave; chage -d 2020-01-01 carol")
+    assert "carol are older than" in scene.refused(scene.run("apply"))
+    scene.sh(
+        "chage -d $(date +%F) carol; sed -i.old '/pam_unix/i auth required pam_env.so' "
+        "/etc/pam.d/common-auth"
+    )
+    edited = scene.run("apply")
+    assert edited.code == 4
+    assert "'auth required pam_env.so' is of no profile" in edited.out
+    scene.sh("mv /etc/pam.d/common-auth.old /etc/pam.d/common-auth")
+    moved = {line for line in scene.state() ^ before if "shadow" not in line}
+    assert not moved
+
+
+def test_life(scene: Scene) -> None:
+    """Apply, again, proven, tried, each check failing for its break, mended, taken back."""
+    scene.sh("install -D -m 600 ~ops/.ssh/authorized_keys /root/.ssh/authorized_keys")
+    before = scene.state()
+    first = scene.run("apply", **ASKED)
+    assert len(scene.changed(first)) > 25
+    assert scene.changed(scene.run("apply", **ASKED)) == []
+    assert scene.failed(scene.run("verify", **ASKED)) == set()
+
+    said = scene.sh(TRIES).splitlines()
+    right = "carol is not in the sudoers file."
+    assert [right in said[0], said[2], right in said[3], right in said[4]] == [
+        True,
+        "3",
+        False,
+        True,
+    ]
+    assert scene.as_root() == "root\n"
+    weak = scene.sh("echo carol:password | chpasswd 2>&1 && echo set || :")
+    assert "set" not in weak.splitlines()
+    rights = scene.sh("umask; stat -c %a /home/carol /home/carol/.mine")
+    assert rights.split() == ["0022", "750", "640"]
+    assert scene.sh("getent passwd robot").endswith("nologin\n")
+    if scene.node.name == "hrd13":
+        broken_and_mended(scene)
+    scene.back(first)
+    assert scene.state() ^ before == set()
+
+
+def broken_and_mended(scene: Scene) -> None:
+    """What is broken is named, and nothing else."""
+    for name, (break_it, checks) in BREAKS.items():
+        scene.sh(f"rm -rf /run/was; mkdir /run/was; cp -a {KEPT} /run/was; {break_it}")
+        assert scene.failed(scene.run("verify", **ASKED)) == checks, name
+        scene.sh(MEND)
+    assert scene.failed(scene.run("verify", **ASKED)) == set()
