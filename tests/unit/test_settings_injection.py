@@ -15,6 +15,7 @@ import pytest
 from pydantic import BaseModel
 
 from nodeproof.layers import LAYERS
+from nodeproof.layers.hardening.access_settings import UMASK
 from nodeproof.settings import SettingsError
 from nodeproof.settings.connection import Connection
 from nodeproof.settings.site import validate
@@ -58,7 +59,9 @@ PAYLOADS = {
 }
 """None of these may be accepted anywhere, nor may they at the end of a good value."""
 
-INERT: dict[tuple[str, str], str] = {}
+INERT: dict[tuple[str, str], str] = {
+    ("hardening.banner.text", "space"): "a sentence, that goes to files and nowhere else",
+}
 """(dotted key, payload) that is accepted, with the reason why it cannot do harm."""
 
 Build = Callable[[Any], Any]
@@ -105,6 +108,7 @@ BY_PATTERN = {
     "^[0-9A-Fa-f.:]+$": "10.0.0.1",
     r"^[0-9]+(\.[0-9]+){1,3}$": "0.0.51",
     "^/[A-Za-z0-9._/@:+-]*$": "/srv/good",
+    UMASK: "027",
 }
 """What `good` gives for texts that take no word."""
 
@@ -168,7 +172,7 @@ SAMPLES = (
     *("580", "13.1", ">=580,<600", "A" * 40, "10de:2330", "6.12.73+deb13-amd64", "NVreg_Good"),
     *("1g.10gb", "10.0.0.1", "good.service", "25W", "6.2.1", "0.0.51"),
     *("https://mirror.example/debian13/x86_64/", "https://mirror.example/key.pub"),
-    *("1002:74a1", "7.14", "https://mirror.example/rocm", "8086:0bd5"),
+    *("1002:74a1", "7.14", "https://mirror.example/rocm", "8086:0bd5", "027"),
 )
 ENDINGS = (
     *(";id", "$(id)", "`id`", "|id", "&id", ">x", "\n", "\nx", "\r", "\x00", "\x1b", "\t"),
@@ -177,7 +181,7 @@ ENDINGS = (
 CLOSED = (
     *("Etc/UTC", "no", "remove", "enforce", "never"),
     *("open", "refuse", "off", "none", "default", "cdi", "libraries"),
-    *("kernel", "spx", "nps1", "tools"),
+    *("kernel", "spx", "nps1", "tools", "passwords", "slurm"),
 )
 """Values of keys that only take what is on a list."""
 INERT_ENDINGS: dict[tuple[str, str], str] = {}

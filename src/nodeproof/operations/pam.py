@@ -15,6 +15,11 @@ from nodeproof.operations.files import Upload, installed
 from nodeproof.operations.journal import Change
 
 FOLDER = "/usr/share/pam-configs"
+WRITTEN = (
+    *(form.format(kind) for kind in TYPES for form in (STACK, SAVED)),
+    SAVED.format("seen"),
+)
+"""What pam-auth-update(8) writes; packages of modules run it, too."""
 _NAME = re.compile(r"[a-z][a-z0-9-]*")
 # It says that it changes nothing, and leaves with 0.
 _ENABLE = (
@@ -60,11 +65,7 @@ def profiles(profiles: Mapping[str, str]) -> Generator[FileUploadCommand | Chang
         host.noop("the stacks hold these profiles")
         return
     names = " ".join(profiles)  # by their grammar, no more than words
-    touched = [form.format(kind) for kind in TYPES for form in (STACK, SAVED)]
-    yield Change(
-        _ENABLE.format(names),
-        touches=[journal.file(path) for path in (*touched, SAVED.format("seen"))],
-    )
+    yield Change(_ENABLE.format(names), touches=[journal.file(path) for path in WRITTEN])
 
 
 @operation()

@@ -10,8 +10,8 @@ from nodeproof.settings.types import GroupName, UserName, grammar
 BannerText = Annotated[
     str,
     grammar(
-        r"^[A-Za-z][A-Za-z0-9 .,:;()!-]*[A-Za-z0-9.!]$",
-        "one line of letters, digits, spaces and . , : ; ( ) ! -",
+        r"^[A-Za-z][A-Za-z0-9 .,:()-]*[A-Za-z0-9.]$",
+        "one line of letters, digits, spaces and . , : ( ) -",
         longest=1000,
     ),
 ]

@@ -73,6 +73,7 @@ def passwords(settings: Settings, node: NodeFacts, distribution: Distribution) -
         name="Install what judges passwords",
         manager=distribution.package_manager,
         packages=distribution.packages["passwords"],
+        brings=pam.WRITTEN,
     )
     wanted = settings.pwquality()
     files.directory(name="Make the directory of pwquality's drop-ins", path=f"{PWQUALITY}.d")

@@ -11,6 +11,7 @@ from nodeproof.facts.node import NodeFacts
 from nodeproof.layers.hardening.access_deploy import banner, schedules, sessions, sudo
 from nodeproof.layers.hardening.accounts_deploy import accounts, keep_a_way_in, passwords
 from nodeproof.layers.hardening.files_deploy import own_files
+from nodeproof.layers.hardening.integrity_deploy import integrity
 from nodeproof.layers.hardening.settings import Settings, Topic
 
 TOPICS: dict[Topic, Callable[[Settings, NodeFacts, Distribution], None]] = {
@@ -21,6 +22,7 @@ TOPICS: dict[Topic, Callable[[Settings, NodeFacts, Distribution], None]] = {
     Topic.SCHEDULES: schedules,
     Topic.BANNER: banner,
     Topic.FILES: own_files,
+    Topic.INTEGRITY: integrity,
 }
 
 

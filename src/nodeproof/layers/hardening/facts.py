@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pyinfra.api import FactBase
+from pyinfra.api import FactBase, QuoteString, StringCommand
 from typing_extensions import override
 
 LOOSE_HOMES = r"""
@@ -52,3 +52,32 @@ class LooseHomes(FactBase[list[Loose]]):
     def process(self, output: list[str]) -> list[Loose]:
         """Parse the lines."""
         return [Loose(*line.split("\t", 1)) for line in output]
+
+
+class AideDatabase(FactBase[str]):
+    """
+    Whether AIDE has something to compare with: missing, building or built.
+
+    .. code:: python
+
+        "built"
+    """
+
+    default = str
+    called = "AIDE's database"
+    uncounted = "it is built in the background"
+
+    @override
+    def command(self, unit: str) -> StringCommand:
+        """Return a command that prints a word."""
+        script = (
+            "if [ -e /var/lib/aide/aide.db ]; then echo built; "
+            'else case $(systemctl show -p ActiveState --value -- "$1") in '
+            "activating | active) echo building ;; *) echo missing ;; esac; fi"
+        )
+        return StringCommand("sh", "-c", QuoteString(script), "sh", QuoteString(unit))
+
+    @override
+    def process(self, output: list[str]) -> str:
+        """Take the word."""
+        return output[0]

@@ -11,7 +11,7 @@ from pyinfra.api import FileUploadCommand, OperationValueError, QuoteString, ope
 from nodeproof.facts.files import FileState, FileStateData
 from nodeproof.facts.shadow import PasswordData, Shadow
 from nodeproof.facts.users import AccountData, Accounts, AccountsData
-from nodeproof.layers.hardening.facts import Loose, LooseHomes
+from nodeproof.layers.hardening.facts import AideDatabase, Loose, LooseHomes
 from nodeproof.operations import files, journal
 from nodeproof.operations.journal import ACCOUNTS, Change
 
@@ -154,3 +154,24 @@ def restricted(text: str, group: str) -> str:
         raise OperationValueError(f"su_only: {SU} has no line for root; restore the package's file")
     kept.insert(root[0] + 1, line)
     return "".join(f"{one}\n" for one in kept)
+
+
+@operation()
+def database_begun(unit: str) -> Generator[Change]:
+    """
+    Have a unit build AIDE's database where there is none; nobody waits for it.
+
+    + unit: its name with suffix
+
+    **Example:**
+
+    .. code:: python
+
+        database_begun(name="Begin AIDE's database", unit="nodeproof-aide.service")
+    """
+
+    state: str = host.get_fact(AideDatabase, unit=unit)
+    if state != "missing":
+        host.noop(f"AIDE's database is {state}")
+        return
+    yield Change("systemctl start --no-block --", QuoteString(unit), touches=[journal.unit(unit)])

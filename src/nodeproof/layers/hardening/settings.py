@@ -9,6 +9,7 @@ from pydantic import Field
 
 from nodeproof.layers.hardening.access_settings import Banner, Schedules, Sessions, Sudo
 from nodeproof.layers.hardening.accounts_settings import Accounts, Ageing, Lockout, Passwords
+from nodeproof.layers.hardening.integrity_settings import Integrity
 from nodeproof.settings import setting
 from nodeproof.settings.roles import OfRoles
 
@@ -23,6 +24,7 @@ class Topic(StrEnum):
     SCHEDULES = "schedules"
     BANNER = "banner"
     FILES = "files"
+    INTEGRITY = "integrity"
 
 
 class Settings(OfRoles):
@@ -40,6 +42,7 @@ class Settings(OfRoles):
     sudo: Sudo = setting(Sudo(), "how sudo and su behave")
     schedules: Schedules = setting(Schedules(), "who may use cron and at")
     banner: Banner = setting(Banner(), "what a login is shown")
+    integrity: Integrity = setting(Integrity(), "which files are watched")
 
     @property
     def locks_root(self) -> bool:
