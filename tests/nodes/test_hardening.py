@@ -39,72 +39,57 @@ try {PASSWORD}
 faillock --user carol --reset
 try {PASSWORD}
 """
-ASKED = {"lockout": {"tries": 3}}
+QUICK = ["passwords", "accounts", "sessions", "sudo", "schedules", "banner", "files"]
+ASKED: dict[str, Any] = {"topics": QUICK, "lockout": {"tries": 3}}
+LOCKS = {f"wrong_passwords_lock[{name}]" for name in ("sudo", "su", "login", "sshd")}
 BREAKS: dict[str, tuple[str, set[str]]] = {
-    "passwords": (
-        "echo minlen=6 >>/etc/security/pwquality.conf; rm -f /var/cache/cracklib/cracklib_dict.*; "
-        "echo deny=100 >>/etc/security/faillock.conf; "
-        "sed -i 's/remember=24/remember=1/' /etc/pam.d/common-password; "
-        "sed -i 's/ENCRYPT_METHOD.*/ENCRYPT_METHOD SHA512/; s/PASS_MAX_DAYS.*/PASS_MAX_DAYS 999/' "
-        "/etc/login.defs; chage -M 99999 carol; passwd -qd dave",
+    "values": (
+        """
+        echo minlen=6 >>/etc/security/pwquality.conf; rm -f /var/cache/cracklib/cracklib_dict.*
+        echo deny=100 >>/etc/security/faillock.conf
+        sed -i 's/remember=24/remember=1/' /etc/pam.d/common-password
+        sed -i 's/ENCRYPT_METHOD.*/ENCRYPT_METHOD SHA512/; s/PASS_MAX_DAYS.*/PASS_MAX_DAYS 999/' \
+            /etc/login.defs
+        chage -M 99999 carol; passwd -qd dave
+        rm /etc/profile.d/nodeproof-hardening.sh; systemctl unmask -q ctrl-alt-del.target
+        echo nobody >>/etc/cron.allow; chmod 755 /etc/cron.d; echo 'Debian \\r' >/etc/issue
+        chmod 755 /etc/update-motd.d/10-uname; chmod 644 /etc/shadow
+        mkdir -p /boot/grub; touch /boot/grub/grub.cfg
+        """,
         {
             *("new_passwords_are_judged", "words_are_refused", "old_passwords_are_refused"),
-            *(f"wrong_passwords_lock[{name}]" for name in ("sudo", "su", "login", "sshd")),
             *("passwords_are_kept_slow_to_guess", "new_accounts_grow_old", "passwords_grow_old"),
-            "no_password_is_empty",
-        },
-    ),
-    "stack": (
-        "sed -i '/preauth/d; s/try_first_pass/nullok &/' /etc/pam.d/common-auth; "
-        "sed -i '/pwquality/d' /etc/pam.d/common-password",
-        {
-            *("new_passwords_are_judged", "no_password_is_empty"),
-            *(f"wrong_passwords_lock[{name}]" for name in ("sudo", "su", "login", "sshd")),
-        },
-    ),
-    "accounts": (
-        "usermod -s /bin/sh bin; useradd -o -u 0 -g 0 -M toor; "
-        "useradd -o -u 1000 -M -N -g 4242 ghost 2>/dev/null || useradd -o -u 1000 -M ghost; "
-        "gpasswd -a carol shadow; chmod 777 /home/carol",
-        {
-            *("system_accounts_are_closed", "only_root_is_root", "groups_of_accounts_exist"),
-            *("names_and_numbers_are_unique[passwd-2]", "homes_are_their_owners", "homes_exist"),
-        },
-    ),
-    "sessions": (
-        "rm /etc/profile.d/nodeproof-hardening.sh; systemctl unmask ctrl-alt-del.target",
-        {
+            *("no_password_is_empty", "silent_shells_end", "keys_do_not_reboot"),
             *("new_files_are_not_for_all[sh]", "new_files_are_not_for_all[bash]"),
-            *("silent_shells_end", "keys_do_not_reboot"),
-        },
-    ),
-    "timeout for programs": (
-        "echo 'export TMOUT=5' >/etc/profile.d/a.sh",
-        {"programs_have_no_timeout"},
-    ),
-    "sudo": (
-        "echo 'Defaults !use_pty, timestamp_timeout=-1, !authenticate' >/etc/sudoers.d/zz; "
-        "echo 'dave ALL=(ALL) NOPASSWD: ALL' >>/etc/sudoers.d/zz; "
-        "rm /etc/logrotate.d/nodeproof-sudo; "
-        "sed -i '/group=sugroup/d' /etc/pam.d/su; gpasswd -a dave sugroup",
-        {
-            *("sudo_is_logged", "sudo_asks_again", "sudo_asks_everybody_else"),
-            *("su_is_for_a_group[su]", "su_is_for_a_group[su-l]"),
-        },
-    ),
-    "schedules, banners and files": (
-        "echo nobody >>/etc/cron.allow; chmod 755 /etc/cron.d; echo 'Debian \\r' >/etc/issue; "
-        "chmod 755 /etc/update-motd.d/10-uname; chmod 644 /etc/shadow; "
-        "mkdir -p /boot/grub; touch /boot/grub/grub.cfg",
-        {
             *("schedules_are_for_the_named", "schedules_are_roots", "banner_is_shown[issue]"),
             *("login_says_nothing_of_the_system", "databases_of_accounts_are_roots"),
             "boot_configuration_is_roots",
-        },
+        }
+        | LOCKS,
+    ),
+    "structure": (
+        """
+        sed -i '/preauth/d; s/try_first_pass/nullok &/' /etc/pam.d/common-auth
+        sed -i '/pwquality/d' /etc/pam.d/common-password
+        usermod -s /bin/sh bin; useradd -o -u 0 -g 0 -M toor; useradd -o -u 1000 -g 4 -M ghost
+        sed -i '/^ghost:/s/:4:/:4242:/' /etc/passwd
+        gpasswd -a carol shadow; chmod 777 /home/carol
+        echo 'export TMOUT=5' >/etc/profile.d/a.sh
+        echo 'Defaults !use_pty, timestamp_timeout=-1, !authenticate' >/etc/sudoers.d/zz
+        echo 'dave ALL=(ALL) NOPASSWD: ALL' >>/etc/sudoers.d/zz
+        rm /etc/logrotate.d/nodeproof-sudo
+        sed -i '/group=sugroup/d' /etc/pam.d/su; gpasswd -a dave sugroup
+        """,
+        {
+            *("new_passwords_are_judged", "no_password_is_empty"),
+            *("system_accounts_are_closed", "only_root_is_root", "groups_of_accounts_exist"),
+            *("names_and_numbers_are_unique[passwd-2]", "homes_are_their_owners", "homes_exist"),
+            *("programs_have_no_timeout", "sudo_is_logged", "sudo_asks_again"),
+            *("sudo_asks_everybody_else", "su_is_for_a_group[su]", "su_is_for_a_group[su-l]"),
+        }
+        | LOCKS,
     ),
 }
-
-
 KEPT = "/etc /var/cache/cracklib"
 MEND = """
 cp -a /run/was/etc/. /etc/; cp -a /run/was/cracklib/. /var/cache/cracklib/
@@ -147,14 +132,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def test_refused_before_the_first_change(scene: Scene) -> None:
     before = scene.state()
     scene.sh("passwd -qd dave")
-    assert "dave would be locked out" in scene.refused(scene.run("apply"))
+    assert "dave would be locked out" in scene.refused(scene.run("apply", **ASKED))
     scene.sh("passwd -ql dave; chage -d 2020-01-01 carol")
-    assert "carol are older than" in scene.refused(scene.run("apply"))
+    assert "carol are older than" in scene.refused(scene.run("apply", **ASKED))
     scene.sh(
         "chage -d $(date +%F) carol; sed -i.old '/pam_unix/i auth required pam_env.so' "
         "/etc/pam.d/common-auth"
     )
-    edited = scene.run("apply")
+    edited = scene.run("apply", **ASKED)
     assert edited.code == 4
     assert "'auth required pam_env.so' is of no profile" in edited.out
     scene.sh("mv /etc/pam.d/common-auth.old /etc/pam.d/common-auth")
@@ -198,3 +183,38 @@ def broken_and_mended(scene: Scene) -> None:
         assert scene.failed(scene.run("verify", **ASKED)) == checks, name
         scene.sh(MEND)
     assert scene.failed(scene.run("verify", **ASKED)) == set()
+
+
+ODD = """
+install -m 4755 /bin/true /usr/local/bin/odd
+install -m 666 /dev/null /usr/local/everybodys; install -o 4242 /dev/null /usr/local/nobodys
+install -m 777 -d /usr/local/open
+"""
+ODD_BREAKS = {
+    "programs_of_root_are_known",
+    "nothing_is_everybodys_to_write",
+    "everything_has_an_owner",
+}
+WATCH_BREAKS = """
+systemctl stop -q dailyaidecheck.timer; rm /etc/aide/aide.conf.d/09_nodeproof_*
+rm /etc/systemd/system/dailyaidecheck.service.d/nodeproof.conf /var/lib/aide/aide.db
+systemctl daemon-reload
+"""
+
+
+def test_integrity(scene: Scene) -> None:
+    """AIDE's database is built behind the apply; what is odd is found, and then told by AIDE."""
+    asked = {"topics": ["integrity"], "integrity": {"skip": ["/srv/scratch"]}}
+    assert "hardening | Begin AIDE's database" in scene.changed(scene.run("apply", **asked))
+    assert scene.changed(scene.run("apply", **asked)) == []
+    assert scene.failed(scene.run("verify", **asked)) == set()
+    scene.sh(f"mkdir -p /srv/scratch; cd /srv/scratch; touch a; chmod 4777 a; {ODD}")
+    assert scene.failed(scene.run("verify", **asked)) == ODD_BREAKS
+    allowed = {**asked, "integrity": {"skip": ["/srv/scratch"], "suid": ["/usr/local/bin/odd"]}}
+    scene.sh("rm -r /usr/local/everybodys /usr/local/nobodys /usr/local/open")
+    assert scene.failed(scene.run("verify", **allowed)) == set()
+    scene.sh(f"while [ ! -e /var/lib/aide/aide.db ]; do sleep 1; done; {WATCH_BREAKS}")
+    broken = scene.failed(scene.run("verify", **allowed))
+    assert {"database_is_there", "files_are_compared_daily"} <= broken
+    assert {"comparing_gives_way[dailyaidecheck.service]"} <= broken
+    assert {"what_is_not_the_nodes_is_not_watched"} <= broken
