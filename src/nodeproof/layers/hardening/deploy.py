@@ -12,6 +12,7 @@ from nodeproof.layers.hardening.access_deploy import banner, schedules, sessions
 from nodeproof.layers.hardening.accounts_deploy import accounts, keep_a_way_in, passwords
 from nodeproof.layers.hardening.files_deploy import own_files
 from nodeproof.layers.hardening.integrity_deploy import integrity
+from nodeproof.layers.hardening.services_deploy import services
 from nodeproof.layers.hardening.settings import Settings, Topic
 
 TOPICS: dict[Topic, Callable[[Settings, NodeFacts, Distribution], None]] = {
@@ -23,6 +24,7 @@ TOPICS: dict[Topic, Callable[[Settings, NodeFacts, Distribution], None]] = {
     Topic.BANNER: banner,
     Topic.FILES: own_files,
     Topic.INTEGRITY: integrity,
+    Topic.SERVICES: services,
 }
 
 

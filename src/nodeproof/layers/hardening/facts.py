@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pyinfra.api import FactBase, QuoteString, StringCommand
 from typing_extensions import override
 
+from nodeproof.facts.systemd import Unit, UnitData
+
 LOOSE_HOMES = r"""
 awk -F : '$3 >= 1000 && $3 < 60000 && $7 !~ /\/(nologin|false)$/ { print $1 ":" $6 }' /etc/passwd |
 while IFS=: read -r user home; do
@@ -81,3 +83,43 @@ class AideDatabase(FactBase[str]):
     def process(self, output: list[str]) -> str:
         """Take the word."""
         return output[0]
+
+
+class Units(FactBase[dict[str, UnitData]]):
+    """
+    Several units at once, by the names that were asked for.
+
+    .. code:: python
+
+        {"cups.service": UnitData(known=True, active=True, state="enabled")}
+    """
+
+    default = dict
+    called = "units that a server does without"
+
+    @override
+    def command(self, units: str) -> StringCommand:
+        """Return a command that prints each name, then the unit's properties."""
+        script = (
+            'for u in $(echo "$1" | tr , " "); do echo "$u"; '
+            'systemctl show -p LoadState,ActiveState,UnitFileState -- "$u" || exit 1; done'
+        )
+        return StringCommand("sh", "-c", QuoteString(script), "sh", QuoteString(units))
+
+    @override
+    def process(self, output: list[str]) -> dict[str, UnitData]:
+        """Give each unit the lines after its name."""
+        lines: dict[str, list[str]] = {}
+        name = ""
+        for line in output:
+            if "=" in line:
+                lines[name].append(line)
+            else:
+                name = line
+                lines[name] = []
+        return {name: Unit().process(said) for name, said in lines.items()}
+
+    @staticmethod
+    def things(value: dict[str, UnitData]) -> dict[str, UnitData]:
+        """Return each unit, by its name."""
+        return {f"unit {name}": unit for name, unit in value.items()}

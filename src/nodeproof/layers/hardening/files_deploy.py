@@ -18,12 +18,16 @@ MODES = {
     "/etc/gshadow-": ("640", "shadow"),
     "/etc/shells": ("644", "root"),
     "/etc/security/opasswd": ("600", "root"),
-    "/boot/grub/grub.cfg": ("600", "root"),
 }
-"""What is there gets these modes and groups, as the benchmarks ask (CIS 7.1, 1.4.2)."""
+"""What is there gets these modes and groups, as the benchmarks ask (CIS 7.1)."""
 
 
 def own_files(settings: Settings, node: NodeFacts, distribution: Distribution) -> None:
     """Keep the databases of accounts, and the boot loader's configuration, to root."""
     for path, (mode, group) in MODES.items():
         files.permissions(name=f"Set the rights of {path}", path=path, mode=mode, group=group)
+    files.permissions(
+        name="Keep the boot loader's configuration to root",
+        path="/boot/grub/grub.cfg",
+        mode="600",
+    )

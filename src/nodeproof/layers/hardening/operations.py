@@ -10,9 +10,10 @@ from pyinfra.api import FileUploadCommand, OperationValueError, QuoteString, ope
 
 from nodeproof.facts.files import FileState, FileStateData
 from nodeproof.facts.shadow import PasswordData, Shadow
+from nodeproof.facts.systemd import UnitData
 from nodeproof.facts.users import AccountData, Accounts, AccountsData
-from nodeproof.layers.hardening.facts import AideDatabase, Loose, LooseHomes
-from nodeproof.operations import files, journal
+from nodeproof.layers.hardening.facts import AideDatabase, Loose, LooseHomes, Units
+from nodeproof.operations import files, journal, systemd
 from nodeproof.operations.journal import ACCOUNTS, Change
 
 NOLOGIN = "/usr/sbin/nologin"
@@ -175,3 +176,33 @@ def database_begun(unit: str) -> Generator[Change]:
         host.noop(f"AIDE's database is {state}")
         return
     yield Change("systemctl start --no-block --", QuoteString(unit), touches=[journal.unit(unit)])
+
+
+@operation()
+def services_masked(services: Sequence[str], stop: bool = False) -> Generator[Change]:
+    """
+    Mask services that are there, and sockets of their names; what is not there is left alone.
+
+    + services: their units' names without ending
+    + stop: whether those that run are stopped, too; else they are left alone
+
+    **Example:**
+
+    .. code:: python
+
+        services_masked(name="Mask the print server", services=["cups"])
+    """
+
+    units = [f"{name}.{kind}" for name in services for kind in ("socket", "service")]
+    found: dict[str, UnitData] = host.get_fact(Units, units=",".join(units))
+    wrong = [
+        name
+        for name, unit in found.items()
+        if unit.known and unit.state != "masked" and (stop or not unit.active)
+    ]
+    if not wrong:
+        host.noop("none of them is there, or it runs and may run on")
+    for name in wrong:
+        if found[name].active:
+            yield Change(systemd.asked("stop", name), touches=[journal.unit(name)])
+        yield Change(systemd.asked("mask", name), touches=[journal.unit(name)])

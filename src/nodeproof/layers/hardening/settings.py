@@ -7,9 +7,11 @@ from typing import Annotated
 
 from pydantic import Field
 
+from nodeproof.catalog.hardening.model import Decision
 from nodeproof.layers.hardening.access_settings import Banner, Schedules, Sessions, Sudo
 from nodeproof.layers.hardening.accounts_settings import Accounts, Ageing, Lockout, Passwords
 from nodeproof.layers.hardening.integrity_settings import Integrity
+from nodeproof.layers.hardening.services_settings import CLIENTS, SERVICES, Services, decided
 from nodeproof.settings import setting
 from nodeproof.settings.roles import OfRoles
 
@@ -25,6 +27,7 @@ class Topic(StrEnum):
     BANNER = "banner"
     FILES = "files"
     INTEGRITY = "integrity"
+    SERVICES = "services"
 
 
 class Settings(OfRoles):
@@ -43,6 +46,7 @@ class Settings(OfRoles):
     schedules: Schedules = setting(Schedules(), "who may use cron and at")
     banner: Banner = setting(Banner(), "what a login is shown")
     integrity: Integrity = setting(Integrity(), "which files are watched")
+    services: Services = setting(Services(), "which services and clients stay")
 
     @property
     def locks_root(self) -> bool:
@@ -54,6 +58,14 @@ class Settings(OfRoles):
         """Days before a password may be changed again."""
         asked = self.ageing.min_days
         return self.level - 1 if asked is None else asked
+
+    def services_decided(self) -> tuple[Decision, ...]:
+        """Return what becomes of each service that the catalog names."""
+        return decided(SERVICES, self.level, self.roles, self.services.keep)
+
+    def clients_decided(self) -> tuple[Decision, ...]:
+        """Return what becomes of each client that the catalog names."""
+        return decided(CLIENTS, self.level, self.roles, self.services.keep_packages)
 
     def faillock(self) -> dict[str, str | None]:
         """Return what faillock.conf(5) has to say."""
