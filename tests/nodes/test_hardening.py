@@ -218,3 +218,28 @@ def test_integrity(scene: Scene) -> None:
     assert {"database_is_there", "files_are_compared_daily"} <= broken
     assert {"comparing_gives_way[dailyaidecheck.service]"} <= broken
     assert {"what_is_not_the_nodes_is_not_watched"} <= broken
+
+
+def test_services(scene: Scene) -> None:
+    """What runs is named; what does not is masked; a role and its owner keep what they need."""
+    packages = "inetutils-telnet rpcbind"
+    scene.sh(f"DEBIAN_FRONTEND=noninteractive apt-get -q -y install {packages} >/dev/null 2>&1")
+    asked: dict[str, Any] = {"topics": ["services"]}
+    changed = scene.changed(scene.run("apply", **asked))
+    assert changed == [
+        "hardening | Mask services that no role needs",
+        "hardening | Remove clients without encryption",
+    ]
+    assert scene.changed(scene.run("apply", **asked)) == []
+    assert scene.failed(scene.run("verify", **asked)) == {"service_is_off[rpcbind]"}
+    assert scene.failed(scene.run("verify", **asked, roles=["slurm"])) == set()
+    stopped = scene.run("apply", **asked, services={"stop": True})
+    assert scene.failed(scene.run("verify", **asked)) == set()
+    scene.sh(
+        "systemctl unmask -q rsync; systemctl enable -q rsync; "
+        "apt-get -q -y install inetutils-telnet >/dev/null 2>&1"
+    )
+    broken = scene.failed(scene.run("verify", **asked))
+    assert broken == {"service_is_off[rsync]", "client_is_absent[inetutils-telnet]"}
+    scene.back(stopped)
+    assert "active" in scene.sh("systemctl is-active rpcbind.service rpcbind.socket").split()

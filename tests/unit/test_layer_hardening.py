@@ -10,14 +10,17 @@ from pydantic import ValidationError
 from pyinfra.api import DeployError, OperationError
 from pyinfra.context import ctx_host
 
+from nodeproof.catalog.hardening.decide import exemptions, values
 from nodeproof.facts.node import NodeFacts
 from nodeproof.facts.shadow import PasswordData, Shadow
+from nodeproof.facts.systemd import UnitData
 from nodeproof.facts.users import AccountData, Accounts, AccountsData
 from nodeproof.layers.hardening.accounts_deploy import keep_a_way_in
-from nodeproof.layers.hardening.facts import Loose, LooseHomes
+from nodeproof.layers.hardening.facts import Loose, LooseHomes, Units
 from nodeproof.layers.hardening.operations import (
     ageing,
     restricted,
+    services_masked,
     system_accounts,
     tight_homes,
 )
@@ -44,7 +47,11 @@ class Node:
         loose: list[Loose] | None = None,
     ) -> None:
         users = {one.name: one for one in accounts}
-        self.known = {Shadow: dict(shadow), Accounts: AccountsData(users), LooseHomes: loose or []}
+        self.known: dict[type, Any] = {
+            Shadow: dict(shadow),
+            Accounts: AccountsData(users),
+            LooseHomes: loose or [],
+        }
         self.noops: list[str] = []
 
     def get_fact(self, fact: type, **_: Any) -> Any:
@@ -214,3 +221,63 @@ def test_su_asks_for_the_group_right_after_root() -> None:
 def test_su_of_somebody_elses_is_refused(text: str, message: str) -> None:
     with pytest.raises(OperationError, match=message):
         restricted(text, "sugroup")
+
+
+# Services
+
+
+def test_a_role_keeps_what_it_needs_and_says_why() -> None:
+    plain = Settings().services_decided()
+    assert {"rpcbind", "nginx", "cups"} <= values(plain).keys()
+    assert not exemptions(plain)
+    slurm = Settings.model_validate({"roles": ["slurm"]}).services_decided()
+    assert {"rpcbind", "autofs", "nginx", "apache2"} == values(plain).keys() - values(slurm).keys()
+    (why,) = (one for one in exemptions(slurm) if one.parameter == "rpcbind")
+    assert why.roles == ("slurm",)
+    assert why.reason
+    assert why.compensation
+
+
+def test_who_keeps_a_service_or_client_makes_an_exception() -> None:
+    asked = {"services": {"keep": ["cups"], "keep_packages": ["ldap-utils"]}}
+    settings = Settings.model_validate(asked)
+    assert [one.parameter for one in exemptions(settings.services_decided())] == ["cups"]
+    assert [one.parameter for one in exemptions(settings.clients_decided())] == ["ldap-utils"]
+    assert "ldap-utils" not in values(settings.clients_decided())
+
+
+def test_services_that_run_are_left_unless_asked() -> None:
+    units = {
+        "cups.socket": UnitData(known=True, active=True, state="enabled"),
+        "cups.service": UnitData(known=True, state="enabled"),
+        "nginx.socket": UnitData(),
+        "nginx.service": UnitData(known=True, state="masked"),
+    }
+    node = Node({})
+    node.known[Units] = units
+    assert commands(node, services_masked, services=["cups", "nginx"]) == [
+        "systemctl mask -- cups.service"
+    ]
+    assert commands(node, services_masked, services=["cups", "nginx"], stop=True) == [
+        "systemctl stop -- cups.socket",
+        "systemctl mask -- cups.socket",
+        "systemctl mask -- cups.service",
+    ]
+    node.known[Units] = {name: UnitData(known=True, state="masked") for name in units}
+    assert commands(node, services_masked, services=["cups", "nginx"], stop=True) == []
+
+
+def test_units_are_told_apart() -> None:
+    said = """\
+cups.service
+LoadState=loaded
+ActiveState=active
+UnitFileState=enabled
+x.socket
+LoadState=not-found
+ActiveState=inactive
+UnitFileState=
+"""
+    found = Units().process(said.splitlines())
+    assert found["cups.service"] == UnitData(known=True, active=True, state="enabled")
+    assert not found["x.socket"].known

@@ -16,6 +16,7 @@ from pydantic import BaseModel
 
 from nodeproof.layers import LAYERS
 from nodeproof.layers.hardening.access_settings import UMASK
+from nodeproof.layers.hardening.services_settings import UNIT_STEM
 from nodeproof.settings import SettingsError
 from nodeproof.settings.connection import Connection
 from nodeproof.settings.site import validate
@@ -109,6 +110,7 @@ BY_PATTERN = {
     r"^[0-9]+(\.[0-9]+){1,3}$": "0.0.51",
     "^/[A-Za-z0-9._/@:+-]*$": "/srv/good",
     UMASK: "027",
+    UNIT_STEM: "good",
 }
 """What `good` gives for texts that take no word."""
 
