@@ -27,7 +27,7 @@ LOOKS = r"""
 find /etc /usr/share/pam-configs /var/lib/pam -type f ! -name '*.cache' ! -name 'ld.so*' \
   ! -path '/etc/.pwd.lock' ! -name '*-' -exec sha256sum {} +
 find /etc /usr/share/pam-configs /home -printf '%p %y %m %U %G %l\n'
-systemctl list-unit-files --no-legend | grep -v transient
+systemctl list-unit-files --no-legend | grep -v transient | tr -s ' '
 dpkg-query -W -f '${Package} ${db:Status-Abbrev} ${Version}\n'
 """
 TRIES = f"""
