@@ -190,6 +190,51 @@ def denials(path: Path) -> None:
     assert {"blacklist usb_storage", "install usb_storage /bin/false"} <= {
         *shown.stdout.splitlines()
     }
+def session(path: Path) -> None:
+    """What a login shell begins with; a shell reads its profile once more when it is asked to."""
+    for shell in ("dash", "bash"):
+        asked = [shell, "-euc", f". {path}; . {path}; umask"]
+        done = subprocess.run(asked, capture_output=True, text=True, check=False, umask=0o002)
+        assert (done.stdout.strip()[-2:], done.stderr) in (("02", ""), ("27", ""), ("77", ""))
+    asked = ["bash", "--norc", "-ic", f". {path}; . {path}; echo $TMOUT; sh -c 'echo $TMOUT'"]
+    done = subprocess.run(asked, capture_output=True, text=True, check=False)
+    assert re.fullmatch(r"\d+\n\n", done.stdout), done.stderr
+
+
+def pwquality(path: Path) -> None:
+    lines = path.read_text().splitlines()[1:]
+    assert all(re.fullmatch(r"[a-z]+ = -?\d+|enforce_for_root", line) for line in lines)
+
+
+def logrotate(path: Path) -> None:
+    path.chmod(0o644)
+    told = [found("logrotate"), "-d", "-s", str(path.with_name("state")), str(path)]
+    done = subprocess.run(told, capture_output=True, text=True, check=False)
+    assert "error:" not in done.stderr, done.stderr
+    assert "considering log /var/log/sudo.log" in done.stderr
+
+
+def aide_rules(path: Path) -> None:
+    """A script that prints rules; AIDE itself reads them on a node (tests/nodes)."""
+    shell(path)
+    done = subprocess.run(["sh", str(path)], capture_output=True, text=True, check=True)
+    lines = done.stdout.splitlines()
+    assert "!/proc(/|$)" in lines
+    assert all(re.fullmatch(r"!/[A-Za-z0-9/_@:.+\[\]-]*\(/\|\$\)", line) for line in lines), lines
+
+
+def aide_tools(path: Path) -> None:
+    lines = path.read_text().splitlines()[1:]
+    assert len(lines) == 6
+    assert all(re.fullmatch(r"/usr/sbin/[a-z]+\$ [a-z0-9+]+\+sha512", line) for line in lines)
+
+
+def timed(path: Path) -> None:
+    """A unit or its drop-in, which gives way to everybody else."""
+    parser = ConfigParser(strict=False, interpolation=None)
+    parser.optionxform = str  # type: ignore[assignment,method-assign]
+    parser.read_string(path.read_text())
+    assert (parser["Service"]["Nice"], parser["Service"]["IOSchedulingClass"]) == ("19", "idle")
 
 
 READERS: dict[str, Callable[[Path], None]] = {
@@ -224,6 +269,14 @@ READERS: dict[str, Callable[[Path], None]] = {
     "rocm/modprobe.conf.j2": modprobe,
     "rocm/nodeproof-rocm.service.j2": systemd_unit,
     "confinement/nodeproof-workload.j2": apparmor,
+    "hardening/aide-elsewhere.j2": aide_rules,
+    "hardening/aide-tools.j2": aide_tools,
+    "hardening/dailyaidecheck.conf.j2": timed,
+    "hardening/logrotate.j2": logrotate,
+    "hardening/nodeproof-aide.service.j2": timed,
+    "hardening/profile.sh.j2": session,
+    "hardening/pwquality.conf.j2": pwquality,
+    "hardening/sudoers.j2": visudo,
 }
 
 
@@ -239,5 +292,7 @@ ELSEWHERE = {
     "kernel/modprobe.conf.j2": which("modprobe") is None,
     "rocm/modprobe.conf.j2": which("modprobe") is None,
     "rocm/nodeproof-rocm.service.j2": which("systemd-analyze") is None,
+    "hardening/logrotate.j2": which("logrotate") is None,
+    "hardening/profile.sh.j2": which("dash") is None,
     "confinement/nodeproof-workload.j2": not Path("/etc/apparmor.d/abi/4.0").exists(),
 }

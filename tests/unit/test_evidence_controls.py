@@ -28,7 +28,10 @@ from nodeproof.evidence.standards import commits, items, natural, rules, through
 from nodeproof.layers import LAYER_NAMES, LAYERS
 from nodeproof.settings.reference import is_check, marked
 
-IDS = {"SYS": 8, "KRN": 12, "SSH": 8, "CTR": 7, "CON": 3, "GPU": 13, "CUD": 6, "ROC": 7, "INT": 5}
+IDS = {
+    **{"SYS": 8, "KRN": 12, "SSH": 8, "CTR": 7, "CON": 3, "GPU": 13, "CUD": 6, "ROC": 7, "INT": 5},
+    "HRD": 26,
+}
 PREFIXES = {
     **{"system": "SYS", "ssh": "SSH", "containers": "CTR", "confinement": "CON"},
     "kernel": "KRN",
@@ -36,6 +39,7 @@ PREFIXES = {
     "cuda": "CUD",
     "rocm": "ROC",
     "intel": "INT",
+    "hardening": "HRD",
 }
 STANDARDS = (
     *("cis_debian12", "cis_debian13", "cis_ubuntu2204", "cis_ubuntu2404"),
@@ -48,7 +52,7 @@ STANDARDS = (
 def test_every_id_is_there_once_and_in_order() -> None:
     wanted = [f"NP-{prefix}-{n:02}" for prefix, many in IDS.items() for n in range(1, many + 1)]
     assert list(controls()) == wanted
-    assert len(controls()) == 69
+    assert len(controls()) == 95
 
 
 @pytest.mark.parametrize("control", controls().values(), ids=lambda control: control.id)

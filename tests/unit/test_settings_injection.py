@@ -18,6 +18,8 @@ from pydantic.fields import FieldInfo
 
 from nodeproof.layers import LAYERS
 from nodeproof.layers.kernel import settings as kernel
+from nodeproof.layers.hardening.access_settings import UMASK
+from nodeproof.layers.hardening.services_settings import UNIT_STEM
 from nodeproof.settings import SettingsError
 from nodeproof.settings.connection import Connection
 from nodeproof.settings.site import validate
@@ -64,6 +66,7 @@ PAYLOADS = {
 INERT: dict[tuple[str, str], str] = {
     ("kernel.sysctl.kernel.good", "space"): "a value of several words; in a file, or quoted",
     ("kernel.deny_until.good.reason", "space"): "a sentence, which only we print",
+    ("hardening.banner.text", "space"): "a sentence, that goes to files and nowhere else",
 }
 """(dotted key, payload) that is accepted, with the reason why it cannot do harm."""
 
@@ -116,6 +119,8 @@ BY_PATTERN = {
     "^/[A-Za-z0-9._/@:+-]*$": "/srv/good",
     kernel.SYSCTL_KEY: "kernel.good",
     kernel.DAY: "2026-12-31",
+    UMASK: "027",
+    UNIT_STEM: "good",
 }
 """What `good` gives for texts that take no word."""
 
@@ -191,7 +196,7 @@ SAMPLES = (
     *("1g.10gb", "10.0.0.1", "good.service", "25W", "6.2.1", "0.0.51"),
     *("https://mirror.example/debian13/x86_64/", "https://mirror.example/key.pub"),
     *("kernel.good", "2026-12-31"),
-    *("1002:74a1", "7.14", "https://mirror.example/rocm", "8086:0bd5"),
+    *("1002:74a1", "7.14", "https://mirror.example/rocm", "8086:0bd5", "027"),
 )
 ENDINGS = (
     *(";id", "$(id)", "`id`", "|id", "&id", ">x", "\n", "\nx", "\r", "\x00", "\x1b", "\t"),
@@ -200,7 +205,7 @@ ENDINGS = (
 CLOSED = (
     *("Etc/UTC", "no", "remove", "enforce", "never"),
     *("open", "refuse", "off", "none", "default", "cdi", "libraries"),
-    *("kernel", "spx", "nps1", "tools", "slurm", "core", "unlimited"),
+    *("kernel", "spx", "nps1", "tools", "slurm", "core", "unlimited", "passwords"),
 )
 """Values of keys that only take what is on a list."""
 INERT_ENDINGS: dict[tuple[str, str], str] = {}

@@ -22,6 +22,8 @@ from nodeproof.layers.gpu.wanted import wanted_commands
 from nodeproof.layers.kernel import settings as kernel
 from nodeproof.layers.kernel.limits import for_services, for_sessions
 from nodeproof.layers.kernel.settings import Settings as Kernel
+from nodeproof.layers.hardening.scan import LOCAL, STORES
+from nodeproof.layers.hardening.settings import Settings as Hardening
 from nodeproof.layers.ssh.settings import Settings as Ssh
 from nodeproof.operations.files import render
 from nodeproof.resources import shipped
@@ -82,6 +84,15 @@ ALL_KERNEL = Kernel.model_validate(
         "sysctl": {"net.ipv4.conf.eth0/1.rp_filter": 2, "net.ipv4.tcp_rmem": "4096 87380 6291456"},
         "deny_until": {"algif-aead": {"reason": "CVE-2026-31431", "until": "2099-01-01"}},
         "limits": {"core": "unlimited", "nproc": 0},
+    }
+)
+ALL_HARDENING = Hardening.model_validate(
+    {
+        "level": 2,
+        "passwords": {"min_classes": 3, "min_length": 128},
+        "lockout": {"root": True},
+        "sessions": {"umask": "0077", "timeout_s": 86400},
+        "sudo": {"remembers_min": 0, "log_weeks": 520},
     }
 )
 AMD_SMI = "/opt/rocm/core-7.14/bin/amd-smi"
@@ -159,6 +170,29 @@ CASES: dict[str, dict[str, dict[str, Any]]] = {
         "all": {"compute": "CPX", "memory": "NPS4", "amd_smi": AMD_SMI},
         "one": {"compute": None, "memory": "NPS1", "amd_smi": AMD_SMI},
         "other": {"compute": "SPX", "memory": None, "amd_smi": AMD_SMI},
+    },
+    "hardening/aide-elsewhere.j2": {
+        "some": {"local": LOCAL, "left_out": [*STORES, "/srv/a+b.c"]},
+        "none": {"local": LOCAL, "left_out": []},
+    },
+    "hardening/aide-tools.j2": {"only": {}},
+    "hardening/dailyaidecheck.conf.j2": {"only": {}},
+    "hardening/logrotate.j2": {
+        "defaults": {"settings": Hardening()},
+        "all": {"settings": ALL_HARDENING},
+    },
+    "hardening/nodeproof-aide.service.j2": {"only": {}},
+    "hardening/profile.sh.j2": {
+        "defaults": {"settings": Hardening()},
+        "all": {"settings": ALL_HARDENING},
+    },
+    "hardening/pwquality.conf.j2": {
+        "defaults": {"values": Hardening().pwquality()},
+        "all": {"values": ALL_HARDENING.pwquality()},
+    },
+    "hardening/sudoers.j2": {
+        "defaults": {"settings": Hardening()},
+        "all": {"settings": ALL_HARDENING},
     },
     "confinement/nodeproof-workload.j2": {
         f"{name} {abi}": {"settings": settings, "abi": abi}
@@ -245,6 +279,11 @@ BROKEN = [
     ("system/chrony.sources.j2", "srever ntp.example"),
     ("system/sudoers.j2", "ops ALL="),
     ("confinement/nodeproof-workload.j2", "profile {"),
+    ("hardening/aide-elsewhere.j2", "done"),
+    ("hardening/logrotate.j2", "/var/log/x {"),
+    ("hardening/profile.sh.j2", "umask 022"),
+    ("hardening/pwquality.conf.j2", "minlen = many"),
+    ("hardening/sudoers.j2", "Defaults use_pyt"),
     ("gpu/modules.conf.j2", "nvidia peermem"),
     ("cuda/modulefile.j2", "prepend-paht PATH /usr/local/cuda-13.1/bin"),
     ("cuda/no-driver.pref.j2", "\nPin: release *"),

@@ -60,6 +60,7 @@ LAYERS = (
     Layer("containers"),
     Layer("confinement"),
     Layer("ssh"),
+    Layer("hardening"),
 )
 
 LAYER_NAMES = tuple(layer.name for layer in LAYERS)

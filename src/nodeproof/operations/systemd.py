@@ -154,3 +154,27 @@ def manager(path: str, text: str, values: Mapping[str, str]) -> Generator[Upload
         yield Change(asked("read", ""), touches=[reread])
     else:
         host.noop("systemd's own settings are as asked")
+
+
+@operation()
+def masked(unit: str) -> Generator[Change]:
+    """
+    Make a unit impossible to start, by anybody, and stop it where it runs.
+
+    + unit: its name with suffix
+
+    **Example:**
+
+    .. code:: python
+
+        systemd.masked(name="Ignore Ctrl-Alt-Del", unit="ctrl-alt-del.target")
+    """
+
+    now: UnitData = host.get_fact(Unit, unit=unit)
+    touches = [journal.unit(unit)]
+    if now.active:
+        yield Change(asked("stop", unit), touches=touches)
+    if now.state != "masked":
+        yield Change(asked("mask", unit), touches=touches)
+    elif not now.active:
+        host.noop(f"{unit} is masked")

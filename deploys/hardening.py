@@ -1,0 +1,5 @@
+"""The hardening layer alone. Run: pyinfra INVENTORY deploys/hardening.py"""
+
+from nodeproof.engine.site import site
+
+site("hardening")
