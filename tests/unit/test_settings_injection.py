@@ -17,7 +17,7 @@ from pydantic import BaseModel
 from nodeproof.layers import LAYERS
 from nodeproof.settings import SettingsError
 from nodeproof.settings.connection import Connection
-from nodeproof.settings.site import validate
+from nodeproof.settings.site import merged, validate
 
 PAYLOADS = {
     "command": "a; rm -rf /",
@@ -80,7 +80,9 @@ def texts(annotation: Any, key: str, build: Build) -> Iterator[tuple[str, Build]
     elif isinstance(annotation, type) and issubclass(annotation, BaseModel):
         for name, field in annotation.model_fields.items():
             needed = {
-                other: good(one.annotation)
+                other: good(
+                    Annotated[one.annotation, *one.metadata] if one.metadata else one.annotation
+                )
                 for other, one in annotation.model_fields.items()
                 if one.is_required() and other != name
             }
@@ -105,6 +107,8 @@ BY_PATTERN = {
     "^[0-9A-Fa-f.:]+$": "10.0.0.1",
     r"^[0-9]+(\.[0-9]+){1,3}$": "0.0.51",
     "^/[A-Za-z0-9._/@:+-]*$": "/srv/good",
+    "^[0-9]{1,5}(-[0-9]{1,5})?$": "443",
+    r"^[0-9A-Fa-f:][0-9A-Fa-f.:]*(/[0-9]{1,3})?$": "10.0.0.0/24",
 }
 """What `good` gives for texts that take no word."""
 
@@ -121,13 +125,21 @@ def good(annotation: Any) -> Any:
     return {str: "good", int: 1, bool: True}.get(annotation, {})
 
 
-PLACES = dict(
-    place
+BESIDE = {"network.services.0": {"network": {"trusted": {"fabric": ["10.0.0.0/24"]}}}}
+"""What must be asked, too, for any value to be good."""
+
+
+def beside(key: str, build: Build) -> Build:
+    return lambda value: merged((BESIDE.get(key, {}), build(value)))
+
+
+PLACES = {
+    key: beside(key, build)
     for layer in LAYERS
-    for place in texts(
+    for key, build in texts(
         layer.settings_model, layer.name, lambda value, layer=layer: {layer.name: value}
     )
-)
+}
 
 
 def refused(data: dict[str, Any], key: str) -> bool:
@@ -168,7 +180,7 @@ SAMPLES = (
     *("580", "13.1", ">=580,<600", "A" * 40, "10de:2330", "6.12.73+deb13-amd64", "NVreg_Good"),
     *("1g.10gb", "10.0.0.1", "good.service", "25W", "6.2.1", "0.0.51"),
     *("https://mirror.example/debian13/x86_64/", "https://mirror.example/key.pub"),
-    *("1002:74a1", "7.14", "https://mirror.example/rocm", "8086:0bd5"),
+    *("1002:74a1", "7.14", "https://mirror.example/rocm", "8086:0bd5", "443"),
 )
 ENDINGS = (
     *(";id", "$(id)", "`id`", "|id", "&id", ">x", "\n", "\nx", "\r", "\x00", "\x1b", "\t"),
@@ -177,7 +189,7 @@ ENDINGS = (
 CLOSED = (
     *("Etc/UTC", "no", "remove", "enforce", "never"),
     *("open", "refuse", "off", "none", "default", "cdi", "libraries"),
-    *("kernel", "spx", "nps1", "tools"),
+    *("kernel", "spx", "nps1", "tools", "auto", "tcp", "monitoring", "rdma"),
 )
 """Values of keys that only take what is on a list."""
 INERT_ENDINGS: dict[tuple[str, str], str] = {}

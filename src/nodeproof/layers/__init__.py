@@ -43,6 +43,7 @@ class Layer:
 
 LAYERS = (
     Layer("system"),
+    Layer("network"),
     Layer("gpu"),
     Layer("cuda"),
     Layer("rocm"),

@@ -103,7 +103,7 @@ _conflict() { # _conflict KIND NAME PREFIX
             [ "$1" = accounts ] || "lasting_$1" "$2" "$3" | while read -r why; do printf 'lasting\t%s\t%s\n' "$1" "$why"; done
             "conflicts_$1" "$2" "$3" | while read -r why; do printf 'conflict\t%s\t%s\n' "$1" "$why"; done
             ;;
-        told | tree | custom | apparmor | unit) : ;; # made what they were, whatever they are
+        told | tree | custom | apparmor | nft | unit) : ;; # made what they were, whatever they are
         *)
             later=$(grep -F -x -A 1 -- "$1$TAB$2" "$SEEN" | sed -n 2p)
             is=${later:-$("state_$1" "$2")}
