@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 
 from nodeproof.engine.adapter import guard
-from nodeproof.operations import apparmor, files, journal, systemd, users
+from nodeproof.operations import apparmor, files, journal, nftables, systemd, users
 
 SSHD = "/etc/ssh/sshd_config.d/00-attempt.conf"
 SUDO = "/etc/sudoers.d/zz-attempt"
@@ -52,6 +52,19 @@ def _firewall(*rules: str) -> None:
         notify="nftables.service",
     )
     systemd.told(name="Load the firewall", unit="nftables.service", after=[written], how="reload")
+
+
+def _table(*rules: str) -> None:
+    """Load a table that takes the place of the one of the layer network."""
+    table = (
+        firewall(*rules).partition("flush ruleset\n")[2].replace("inet filter", "inet nodeproof")
+    )
+    replaced = f"table inet nodeproof\ndelete table inet nodeproof\n{table}"
+    path = "/etc/nftables-attempt.nft"
+    written = files.content(name="Write the table", path=path, text=replaced)
+    nftables.loaded(
+        name="Load the table", family="inet", table="nodeproof", path=path, after=written
+    )
 
 
 def _sudoers(text: str) -> None:
@@ -101,6 +114,9 @@ TAKEN_BACK: dict[str, Callable[[], None]] = {
 }
 """What every checker accepts and only a new connection finds out."""
 
+LIVE: dict[str, Callable[[], None]] = {"table_drops_us": lambda: _table(ESTABLISHED)}
+"""What is in the kernel, and in no file that a daemon would read again."""
+
 CUTS_CONNECTIONS: dict[str, Callable[[], None]] = {"firewall_drops_all": lambda: _firewall()}
 """What ends also the connection in use: only the node can take it back."""
 
@@ -115,7 +131,7 @@ UNCONFIRMED: dict[str, Callable[[], None]] = {
 }
 """What cuts nothing, but must be taken back where nobody confirms it."""
 
-ATTEMPTS = {**UNCONFIRMED, **REFUSED, **TAKEN_BACK, **CUTS_CONNECTIONS, **CONFINES}
+ATTEMPTS = {**UNCONFIRMED, **REFUSED, **TAKEN_BACK, **LIVE, **CUTS_CONNECTIONS, **CONFINES}
 
 
 def attempt() -> None:

@@ -38,7 +38,7 @@ class Prepared:
         script = (
             f"for p in {where}; do [ ! -e $p ] || {{ find $p -printf '%p %y %m %U:%G %l\\n'; "
             "find $p -type f -exec sha256sum {} +; }; done | sort; "
-            "nft list ruleset; sshd -T | sort; "
+            "nft -s list ruleset; sshd -T | sort; "
             "sed 's/ (.*//' /sys/kernel/security/apparmor/profiles 2>/dev/null | sort"
         )
         return str(self.node.ssh(["sudo", "sh", "-c", script]).stdout)

@@ -22,7 +22,7 @@ from nodeproof.layers.hardening.access_settings import UMASK
 from nodeproof.layers.hardening.services_settings import UNIT_STEM
 from nodeproof.settings import SettingsError
 from nodeproof.settings.connection import Connection
-from nodeproof.settings.site import validate
+from nodeproof.settings.site import merged, validate
 
 PAYLOADS = {
     "command": "a; rm -rf /",
@@ -93,6 +93,9 @@ def texts(annotation: Any, key: str, build: Build) -> Iterator[tuple[str, Build]
         for name, field in annotation.model_fields.items():
             needed = {
                 other: good(whole(one))
+                other: good(
+                    Annotated[one.annotation, *one.metadata] if one.metadata else one.annotation
+                )
                 for other, one in annotation.model_fields.items()
                 if one.is_required() and other != name
             }
@@ -121,6 +124,8 @@ BY_PATTERN = {
     kernel.DAY: "2026-12-31",
     UMASK: "027",
     UNIT_STEM: "good",
+    "^[0-9]{1,5}(-[0-9]{1,5})?$": "443",
+    r"^[0-9A-Fa-f:][0-9A-Fa-f.:]*(/[0-9]{1,3})?$": "10.0.0.0/24",
 }
 """What `good` gives for texts that take no word."""
 
@@ -148,13 +153,21 @@ def good(annotation: Any) -> Any:
     return {str: "good", int: 1, bool: True}.get(annotation, {})
 
 
-PLACES = dict(
-    place
+BESIDE = {"network.services.0": {"network": {"trusted": {"fabric": ["10.0.0.0/24"]}}}}
+"""What must be asked, too, for any value to be good."""
+
+
+def beside(key: str, build: Build) -> Build:
+    return lambda value: merged((BESIDE.get(key, {}), build(value)))
+
+
+PLACES = {
+    key: beside(key, build)
     for layer in LAYERS
-    for place in texts(
+    for key, build in texts(
         layer.settings_model, layer.name, lambda value, layer=layer: {layer.name: value}
     )
-)
+}
 
 
 def refused(data: dict[str, Any], key: str) -> bool:
@@ -197,6 +210,7 @@ SAMPLES = (
     *("https://mirror.example/debian13/x86_64/", "https://mirror.example/key.pub"),
     *("kernel.good", "2026-12-31"),
     *("1002:74a1", "7.14", "https://mirror.example/rocm", "8086:0bd5", "027"),
+    *("1002:74a1", "7.14", "https://mirror.example/rocm", "8086:0bd5", "443"),
 )
 ENDINGS = (
     *(";id", "$(id)", "`id`", "|id", "&id", ">x", "\n", "\nx", "\r", "\x00", "\x1b", "\t"),
@@ -206,6 +220,7 @@ CLOSED = (
     *("Etc/UTC", "no", "remove", "enforce", "never"),
     *("open", "refuse", "off", "none", "default", "cdi", "libraries"),
     *("kernel", "spx", "nps1", "tools", "slurm", "core", "unlimited", "passwords"),
+    *("kernel", "spx", "nps1", "tools", "auto", "tcp", "monitoring", "rdma"),
 )
 """Values of keys that only take what is on a list."""
 INERT_ENDINGS: dict[tuple[str, str], str] = {}

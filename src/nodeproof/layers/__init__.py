@@ -53,6 +53,7 @@ class Layer:
 LAYERS = (
     Layer("system"),
     Layer("kernel"),
+    Layer("network"),
     Layer("gpu"),
     Layer("cuda"),
     Layer("rocm"),

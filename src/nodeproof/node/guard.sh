@@ -14,7 +14,7 @@ arm() { # arm RUN SECONDS
 Description=Take back nodeproof's unconfirmed change
 DefaultDependencies=no
 After=local-fs.target
-Before=network-pre.target ssh.service sshd.service apparmor.service basic.target
+Before=network-pre.target nftables.service firewalld.service ufw.service ssh.service sshd.service apparmor.service basic.target
 
 [Service]
 Type=oneshot

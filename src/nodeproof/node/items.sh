@@ -123,6 +123,27 @@ later_apparmor() {
         apparmor_parser --replace --skip-read-cache --write-cache -- "${1%% *}"
 }
 
+# --- nft: `family table`, as the kernel holds it, without counters -------------------------------
+
+_nft() { # _nft NAME WORD...: ask nft with the family and the table as its last words
+    local name=$1
+    shift
+    nft "$@" "${name%% *}" "${name#* }"
+}
+state_nft() {
+    local is
+    is=$(_nft "$1" -s list table 2>/dev/null)
+    if [ -n "$is" ]; then printf '%s\n' "$is" | sha256sum; else echo absent; fi
+}
+save_nft() { [ "$(state_nft "$1")" = absent ] || _nft "$1" -s list table >"$2.nft"; }
+restore_nft() { # in one transaction: there is no moment without rules
+    if [ "$(cat "$2.was")" != absent ]; then
+        { printf 'table %s\ndelete table %s\n' "$1" "$1" && cat -- "$2.nft"; } | nft -f -
+    elif [ "$(state_nft "$1")" != absent ]; then
+        _nft "$1" delete table
+    fi
+}
+
 # --- sysctl, module: what the running kernel has -----------------------------------------------------
 
 _sysctl() { printf '/proc/sys/%s' "$(printf %s "$1" | tr ./ /.)"; }

@@ -22,7 +22,10 @@ _undo_item() { # _undo_item STEP NUMBER
     line=$(sed -n "${2}p" "$1/items")
     kind=${line%%"$TAB"*} item=${line#*"$TAB"}
     # Before it is restored: the later part must not be forgotten if this is interrupted.
-    case $kind in told | apparmor | unit) _note_later "$kind" "$item" "$1/$2" ;; esac
+    case $kind:$item in
+        told:* | apparmor:* | unit:*) _note_later "$kind" "$item" "$1/$2" ;;
+        file:"$ETC"/systemd/system/*) _note_later units read "$1/$2" ;;
+    esac
     { spare "$kind" "$item" "$1/$2" && "restore_$kind" "$item" "$1/$2"; } </dev/null
 }
 
@@ -48,7 +51,10 @@ _note_later() { # _note_later KIND NAME PREFIX
 tell_later() { # in the order in which they were first made; each once
     local code=0 said='' kind item prefix
     [ -s "$LATER" ] || return 0
+    # Whoever is told or started again is it by its restored unit.
+    ! grep -q "^units$TAB" "$LATER" || _ask daemon-reload || return 1
     while IFS="$TAB" read -r kind item prefix; do
+        [ "$kind" != units ] || continue
         case $said in *"|$kind $item|"*) continue ;; esac
         said="$said|$kind $item|"
         "later_$kind" "$item" "$prefix" </dev/null || { printf 'failed\t%s\n' "$kind $item"; code=1; }
@@ -103,7 +109,7 @@ _conflict() { # _conflict KIND NAME PREFIX
             [ "$1" = accounts ] || "lasting_$1" "$2" "$3" | while read -r why; do printf 'lasting\t%s\t%s\n' "$1" "$why"; done
             "conflicts_$1" "$2" "$3" | while read -r why; do printf 'conflict\t%s\t%s\n' "$1" "$why"; done
             ;;
-        told | tree | custom | apparmor | unit) : ;; # made what they were, whatever they are
+        told | tree | custom | apparmor | nft | unit) : ;; # made what they were, whatever they are
         *)
             later=$(grep -F -x -A 1 -- "$1$TAB$2" "$SEEN" | sed -n 2p)
             is=${later:-$("state_$1" "$2")}

@@ -62,6 +62,8 @@ class Kind(StrEnum):
     """Packages with their versions and marks, and what their scripts did to /etc."""
     APPARMOR = "apparmor"
     """A profile in the kernel; the name is its file and itself."""
+    NFT = "nft"
+    """A table of nftables in the kernel; the name is its family and itself."""
     SYSCTL = "sysctl"
     MODULE = "module"
     CUSTOM = "custom"
@@ -72,14 +74,15 @@ _ACCESS = {
     Kind.FILE: (
         *("/etc/ssh/", "/etc/sudoers", "/etc/pam.d/", "/etc/security/", "/etc/login.defs"),
         *("/etc/nsswitch.conf", "/etc/passwd", "/etc/group", "/etc/shadow", "/etc/gshadow"),
-        *("/etc/nftables", "/etc/iptables", "/etc/firewalld/", "/etc/hosts.", "/etc/network/"),
-        *("/etc/netplan/", "/etc/systemd/network/", "/etc/NetworkManager/", "/etc/resolv.conf"),
-        *("/etc/apparmor.d/", "/etc/selinux/"),
+        *("/etc/nftables", "/etc/iptables", "/etc/firewalld/", "/etc/ufw/", "/etc/hosts."),
+        *("/etc/network/", "/etc/netplan/", "/etc/systemd/network/", "/etc/NetworkManager/"),
+        *("/etc/resolv.conf", "/etc/apparmor.d/", "/etc/selinux/"),
     ),
-    Kind.UNIT: ("ssh", "nftables", "iptables", "firewalld", "network", "systemd-networkd"),
-    Kind.TOLD: ("ssh", "nftables", "iptables", "firewalld", "network", "systemd-networkd"),
+    Kind.UNIT: ("ssh", "nftables", "iptables", "firewalld", "ufw", "network", "systemd-networkd"),
+    Kind.TOLD: ("ssh", "nftables", "iptables", "firewalld", "ufw", "network", "systemd-networkd"),
     Kind.ACCOUNTS: ("",),
     Kind.APPARMOR: ("",),
+    Kind.NFT: ("",),
     Kind.SYSCTL: ("net.",),
 }
 """What can cut access, by the beginning of its name: no layer has to remember it."""
