@@ -9,12 +9,19 @@ from nodeproof.facts.node import NodeFacts
 from nodeproof.layers.audit.facts import SEAL_HOME, SEALED
 from nodeproof.layers.audit.settings import Settings
 
-VERIFY = (
-    'd=/var/log/journal/$(cat /etc/machine-id); n=0; for f in "$d"/*@*.journal "$d"/*@*.journal~; '
-    'do [ -e "$f" ] || continue; n=$((n + 1)); '
-    'journalctl --verify --quiet --file "$f" >/dev/null 2>&1 || echo "$f"; done'
-)
-"""Files that are not written to any more: of others, journalctl cannot say (systemd#27532)."""
+VERIFY = r"""
+for file in /var/log/journal/$(cat /etc/machine-id)/*@*.journal*; do
+    [ -e "$file" ] || continue
+    said=$(LC_ALL=C journalctl --verify --file "$file" 2>&1) && continue
+    case $said in
+        *'Required key not available'*)
+            journalctl -q -o export --file "$file" >/dev/null 2>&1 || echo "$file" ;;
+        *) echo "$file" ;;
+    esac
+done
+"""
+"""Files that are not written to any more: of others, journalctl cannot say (systemd#27532). Those
+with a seal need its key, which must not come to the node: they are read, and proven elsewhere."""
 
 LOST = r"""
 set -- /var/log/audit/audit.log*
@@ -87,7 +94,7 @@ def test_journal_sealed(host: Host, sealing: None) -> None:
 
 @pytest.mark.control("NP-AUD-09")
 def test_journal_whole(host: Host) -> None:
-    """A file that was cut or edited no longer adds up; the seal's key also finds a forger."""
+    """A file that was cut or edited no longer adds up; a forged one needs the seal's key."""
     broken = host.check_output("sh -c %s", VERIFY)
     assert not broken, f"journalctl --verify fails for {broken}"
 
