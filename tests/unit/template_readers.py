@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import json
 import os
 import re
@@ -153,6 +154,47 @@ def login_shell(path: Path) -> None:
     assert done.stdout == "/usr/local/cuda /usr/local/cuda/bin:/usr/bin:/bin\n", done.stderr
 
 
+def audit_rules(path: Path) -> None:
+    """auditctl(8) reads rules only where there is a kernel that takes them; this is their form."""
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if line and not line.startswith("#"):
+            option = re.fullmatch(r"-c|-i|-e 2|-b [0-9]+", line)
+            watch = re.fullmatch(r"-w /[^ ]+ -p [rwxa]+ -k [A-Za-z_-]+", line)
+            rule = re.fullmatch(
+                r"-a always,exit( -[FSC] [a-z0-9_,]+([!<>]?=[^ =]+)?)+ -k [A-Za-z_-]+", line
+            )
+            assert option or watch or rule, line
+
+
+JOURNALD = re.compile(
+    r"Storage=|Compress=|Seal=yes|SplitMode=|SystemMaxUse=|SystemKeepFree=|MaxRetentionSec="
+    r"|RateLimit(IntervalSec|Burst)=|ForwardToSyslog=|\[Journal\]|#"
+)
+
+
+def journald(path: Path) -> None:
+    for line in path.read_text(encoding="utf-8").splitlines():
+        assert JOURNALD.match(line), line
+
+
+def tmpfiles(path: Path) -> None:
+    for line in path.read_text(encoding="utf-8").splitlines():
+        assert re.fullmatch(r"#.*|d /dev/[a-z-]+ 0755 root root -", line), line
+
+
+def dropin(path: Path) -> None:
+    parser = configparser.ConfigParser(interpolation=None, strict=False)
+    parser.optionxform = str  # type: ignore[assignment,method-assign]
+    parser.read_string(path.read_text(encoding="utf-8"))
+    assert set(parser.sections()) <= {"Unit", "Service", "Upload"}
+
+
+def rsyslogd(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    done = subprocess.run(["rsyslogd", "-N1", "-f", path], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr + text
+
+
 READERS: dict[str, Callable[[Path], None]] = {
     "ssh/sshd.conf.j2": sshd,
     "system/chrony.sources.j2": chronyd,
@@ -178,6 +220,15 @@ READERS: dict[str, Callable[[Path], None]] = {
     "gpu/nodeproof-mig.j2": shell,
     "rocm/modprobe.conf.j2": modprobe,
     "rocm/nodeproof-rocm.service.j2": systemd_unit,
+    "audit/first.rules.j2": audit_rules,
+    "audit/rules.j2": audit_rules,
+    "audit/last.rules.j2": audit_rules,
+    "audit/devices.conf.j2": tmpfiles,
+    "audit/journald.conf.j2": journald,
+    "audit/journal-seal.unit.j2": dropin,
+    "audit/journal-upload.unit.j2": dropin,
+    "audit/journal-upload.conf.j2": dropin,
+    "audit/rsyslog.conf.j2": rsyslogd,
     "confinement/nodeproof-workload.j2": apparmor,
 }
 
@@ -193,5 +244,6 @@ ELSEWHERE = {
     "cuda/profile.sh.j2": which("dash") is None,
     "rocm/modprobe.conf.j2": which("modprobe") is None,
     "rocm/nodeproof-rocm.service.j2": which("systemd-analyze") is None,
+    "audit/rsyslog.conf.j2": which("rsyslogd") is None,
     "confinement/nodeproof-workload.j2": not Path("/etc/apparmor.d/abi/4.0").exists(),
 }

@@ -14,7 +14,7 @@ from nodeproof.catalog.hardening.decide import CHOSEN, applicable, decide, exemp
 from nodeproof.catalog.hardening.model import LEAVE, Conflict, Parameter, parameters, sources
 from nodeproof.settings.roles import Role
 
-SUBJECTS = ("sysctl", "modules", "limits")
+SUBJECTS = ("sysctl", "modules", "limits", "auditd")
 ALL = {one.key: one for subject in SUBJECTS for one in parameters(subject)}
 CONFLICTS = [(one.key, conflict) for one in ALL.values() for conflict in one.conflicts]
 LEVELS = st.sampled_from([0, 1, 2])
@@ -61,6 +61,12 @@ TABLE = [
     ("net.ipv4.conf.all.rp_filter", 1, ["rdma", "kubernetes"], None),
     # programs of the kernel that Cilium and its like are
     ("net.core.bpf_jit_harden", 2, ["kubernetes"], 1),
+    # a full disk that halts the node
+    ("disk_full_action", 2, ["slurm"], "rotate"),
+    ("disk_full_action", 2, ["edge"], "rotate"),
+    ("admin_space_left_action", 2, ["kubernetes"], "rotate"),
+    ("disk_error_action", 2, ["training"], "syslog"),
+    ("max_log_file_action", 2, ["inference"], "rotate"),
     # limits
     ("memlock", 1, ["rdma"], "unlimited"),
     ("memlock", 1, ["mpi"], "unlimited"),

@@ -46,7 +46,7 @@ def users(**user: object) -> dict[str, Any]:
 # fmt: off
 CASES: dict[str, tuple[dict[Any, Any], str, str, str]] = {
     # layers
-    "layer misspelt": ({"shh": {}}, "shh", "system, gpu, cuda, rocm, intel, containers, confinement, ssh", "ssh"),
+    "layer misspelt": ({"shh": {}}, "shh", "system, gpu, cuda, rocm, intel, containers, confinement, ssh, audit", "ssh"),
     "layer misspelt, no dictionary": ({"systm": 1}, "systm", "system, gpu, cuda, rocm, intel, containers", "system"),
     "layer in capitals": ({"SSH": {}}, "SSH", "system, gpu, cuda, rocm, intel, containers", ""),
     "layer that is not there": ({"kubernetes": {}}, "kubernetes", "own keys begin with x_", ""),

@@ -168,6 +168,7 @@ SAMPLES = (
     *("580", "13.1", ">=580,<600", "A" * 40, "10de:2330", "6.12.73+deb13-amd64", "NVreg_Good"),
     *("1g.10gb", "10.0.0.1", "good.service", "25W", "6.2.1", "0.0.51"),
     *("https://mirror.example/debian13/x86_64/", "https://mirror.example/key.pub"),
+    *("good.example", "/srv/good/models"),
     *("1002:74a1", "7.14", "https://mirror.example/rocm", "8086:0bd5"),
 )
 ENDINGS = (
@@ -177,7 +178,7 @@ ENDINGS = (
 CLOSED = (
     *("Etc/UTC", "no", "remove", "enforce", "never"),
     *("open", "refuse", "off", "none", "default", "cdi", "libraries"),
-    *("kernel", "spx", "nps1", "tools"),
+    *("kernel", "spx", "nps1", "tools", "rotate", "rsyslog", "slurm"),
 )
 """Values of keys that only take what is on a list."""
 INERT_ENDINGS: dict[tuple[str, str], str] = {}

@@ -92,7 +92,7 @@ class Rules:
         for key, lines in self.by_key.items():
             group = groups()[key]
             name = group.file or ("30-system" if group.level < STRICT else "50-strict")
-            files.setdefault(name, []).extend([f"## {group.title}", *lines])
+            files.setdefault(name, []).extend([f"# {group.title}", *lines])
         return {name: tuple(lines) for name, lines in sorted(files.items())}
 
 
