@@ -75,12 +75,14 @@ def texts(annotation: Any, key: str, build: Build) -> Iterator[tuple[str, Build]
         yield from texts(args[1], f"{key}.{inside}", lambda value: build({inside: value}))
     elif origin in (list, set, frozenset, tuple):
         yield from texts(args[0], f"{key}.0", lambda value: build([value]))
+    elif origin is Literal and all(isinstance(one, int) for one in args):
+        return  # numbers are no text
     elif origin is Literal or (isinstance(annotation, type) and issubclass(annotation, Enum)):
         yield key, build
     elif isinstance(annotation, type) and issubclass(annotation, BaseModel):
         for name, field in annotation.model_fields.items():
             needed = {
-                other: good(one.annotation)
+                other: good(Annotated[one.annotation, None, *one.metadata])
                 for other, one in annotation.model_fields.items()
                 if one.is_required() and other != name
             }

@@ -13,7 +13,7 @@ from tests.unit.template_readers import ELSEWHERE, MODULEFILE, READERS
 from nodeproof.catalog.distributions import distributions
 from nodeproof.catalog.whole import shipped as shipped_catalog
 from nodeproof.layers.audit.rules import Found, candidates, wanted
-from nodeproof.layers.audit.settings import Remote
+from nodeproof.layers.audit.settings import Own, Remote
 from nodeproof.layers.audit.settings import Settings as Audit
 from nodeproof.layers.confinement.settings import Settings as Confinement
 from nodeproof.layers.containers.settings import Settings as Containers
@@ -76,8 +76,8 @@ ALL_GPU = Gpu(
 )  # fmt: skip
 REMOTE = Remote(host="log.example", ca_file="/srv/ca.pem")
 ALL_REMOTE = Remote(
-    host="log.example", port=1, ca_file="/srv/ca.pem", certificate_file="/srv/c.pem",
-    key_file="/srv/c.key", queue_mb=16,
+    host="log.example", port=1, ca_file="/srv/ca.pem", queue_mb=16,
+    own=Own(certificate_file="/srv/c.pem", key_file="/srv/c.key"),
 )  # fmt: skip
 ALL_AUDIT = Audit(
     immutable=True, backlog=1_000_000, seal_for="/srv/op.pem", journal_mb=64, journal_days=3650,
@@ -163,13 +163,13 @@ CASES: dict[str, dict[str, dict[str, Any]]] = {
     "audit/journal-upload.unit.j2": {"only": {"folder": SSL}},
     "audit/journal-upload.conf.j2": {"all": {"remote": ALL_REMOTE, "folder": SSL}},
     "audit/rsyslog.conf.j2": {
-        "defaults": {"remote": REMOTE, "ca": f"{SSL}/ca.pem", "certificate": "", "key": ""},
         "all": {
             "remote": ALL_REMOTE,
             "ca": f"{SSL}/ca.pem",
             "certificate": f"{SSL}/node.pem",
             "key": f"{SSL}/node.key",
         },
+        "defaults": {"remote": REMOTE, "ca": f"{SSL}/ca.pem", "certificate": "", "key": ""},
     },
     "confinement/nodeproof-workload.j2": {
         f"{name} {abi}": {"settings": settings, "abi": abi}

@@ -46,17 +46,18 @@ def authority(path: str, key: str) -> str:
 
 def pair(remote: Remote) -> tuple[str, str]:
     """Return the node's own certificate and its key, which must belong together."""
-    if remote.certificate_file is None or remote.key_file is None:
+    own = remote.own
+    if own is None:
         return "", ""
-    found = certificate(remote.certificate_file, "remote.certificate_file")
-    secret = _read(remote.key_file, "remote.key_file")
+    found = certificate(own.certificate_file, "remote.own.certificate_file")
+    secret = _read(own.key_file, "remote.own.key_file")
     try:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.load_cert_chain(remote.certificate_file, remote.key_file, _no_password)
+        context.load_cert_chain(own.certificate_file, own.key_file, _no_password)
     except (ssl.SSLError, OSError) as error:
         raise DeployError(
-            f"audit.remote.key_file: {remote.key_file} is not the key, without a password, of "
-            f"{remote.certificate_file}"
+            f"audit.remote.own.key_file: {own.key_file} is not the key, without a password, of "
+            f"{own.certificate_file}"
         ) from error
     return found, secret
 

@@ -35,7 +35,7 @@ def test_copy_is_sent(host: Host, remote: Remote, distribution: Distribution) ->
 @pytest.mark.control("NP-AUD-11")
 def test_receiver_is_who_it_says(host: Host, remote: Remote) -> None:
     """A copy for whoever answers is a copy for an attacker, too."""
-    own = f" -cert {FOLDER}/node.pem -key {FOLDER}/node.key" if remote.certificate_file else ""
+    own = f" -cert {FOLDER}/node.pem -key {FOLDER}/node.key" if remote.own else ""
     tried = host.run(
         f"openssl s_client -connect %s -verify_return_error -verify_hostname %s "
         f"-CAfile {FOLDER}/ca.pem{own} -brief </dev/null",
@@ -48,7 +48,7 @@ def test_receiver_is_who_it_says(host: Host, remote: Remote) -> None:
 @pytest.mark.control("NP-AUD-11")
 def test_certificates_last(host: Host, remote: Remote) -> None:
     """The copy ends with the first certificate that does."""
-    names = ["ca", "node"] if remote.certificate_file else ["ca"]
+    names = ["ca", "node"] if remote.own else ["ca"]
     for name in names:
         ends = host.run(f"openssl x509 -checkend {WEEK_S} -noout -in {FOLDER}/{name}.pem")
         assert ends.succeeded, f"{FOLDER}/{name}.pem ends within a week: {ends.stdout.strip()}"

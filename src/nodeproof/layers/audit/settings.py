@@ -44,6 +44,13 @@ class Shipper(StrEnum):
     JOURNAL_UPLOAD = "journal-upload"
 
 
+class Own(LayerSettings):
+    """What the node shows of itself; files on the operator's machine."""
+
+    certificate_file: AbsolutePath = setting(..., "the node's certificate, a PEM file")
+    key_file: AbsolutePath = setting(..., "its key, without a password; never shown")
+
+
 class Remote(LayerSettings):
     """The machine that gets a copy of the log."""
 
@@ -53,20 +60,17 @@ class Remote(LayerSettings):
     ca_file: AbsolutePath = setting(
         ..., "certificates that its own must be signed by, a PEM file on the operator's machine"
     )
-    certificate_file: AbsolutePath | None = setting(
-        None, "the node's certificate, where the other side asks for one; on the operator's machine"
+    own: Own | None = setting(
+        None, "what the node shows of itself, where the other side asks; journal-upload always does"
     )
-    key_file: AbsolutePath | None = setting(None, "the key of `certificate_file`; never shown")
     queue_mb: int = setting(
         512, "what waits on disk while the other side is away; rsyslog only", unit="MB", ge=16
     )
 
     @model_validator(mode="after")
-    def _certificate_with_key(self) -> Remote:
-        if bool(self.certificate_file) != bool(self.key_file):
-            raise ValueError("certificate_file and key_file go together; give both or none")
-        if self.how is Shipper.JOURNAL_UPLOAD and not self.certificate_file:
-            raise ValueError("journal-upload shows a certificate; give certificate_file, key_file")
+    def _shows_a_certificate(self) -> Remote:
+        if self.how is Shipper.JOURNAL_UPLOAD and self.own is None:
+            raise ValueError("journal-upload shows a certificate of the node's; give own")
         return self
 
     @property
