@@ -153,6 +153,9 @@ def keys(path: str, values: Mapping[str, str], notify: str) -> Steps:
              values={"num_logs": "10"}, notify="auditd.service")
     """
 
+    if not values:
+        host.noop(f"nothing is asked of {path}")
+        return
     now: FileStateData | None = host.get_fact(FileState, path=path)
     text = with_keys(now.text if now else "", values)
     if now is not None and text == now.text:
