@@ -389,16 +389,15 @@ def made(folder: Path, name: str, *more: str) -> tuple[Path, Path]:
     return cert, key
 
 
-def test_certificates(tmp_path: Path) -> None:
+def test_certificates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     good, key = made(tmp_path, "good")
     leaf, _ = made(tmp_path, "leaf", "-addext", "basicConstraints=critical,CA:FALSE")
-    old, _ = made(tmp_path, "old", "-days", "-1")
     assert certificates.certificate(str(good), "k") == good.read_text()
     assert certificates.authority(str(good), "k") == good.read_text()
     both = tmp_path / "both.pem"
     both.write_text(key.read_text() + good.read_text())
     assert "PRIVATE" not in certificates.certificate(str(both), "k")
-    for path, why in ((leaf, "may sign"), (old, "ended on"), (key, "no certificate")):
+    for path, why in ((leaf, "may sign"), (key, "no certificate")):
         with pytest.raises(DeployError, match=why):
             certificates.authority(str(path), "remote.ca_file")
     with pytest.raises(DeployError, match="cannot be read"):
@@ -414,3 +413,6 @@ def test_certificates(tmp_path: Path) -> None:
     other = {"certificate_file": str(leaf), "key_file": str(key)}
     with pytest.raises(DeployError, match="is not the key"):
         certificates.pair(Remote.model_validate({**asked_for, "own": other}))
+    monkeypatch.setattr(certificates.time, "time", lambda: 4e9)
+    with pytest.raises(DeployError, match="ended on"):
+        certificates.authority(str(good), "remote.ca_file")
