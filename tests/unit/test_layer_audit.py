@@ -21,11 +21,11 @@ from nodeproof.layers.audit.facts import (
     Places,
     PlacesData,
     Privileged,
-    Sealed,
 )
 from nodeproof.layers.audit.found import asked, found, too_many
 from nodeproof.layers.audit.operations import FIRST, LAST, OURS, with_keys
 from nodeproof.layers.audit.rules import Found, candidates, groups, missing, same, wanted
+from nodeproof.layers.audit.seal import Sealed
 from nodeproof.layers.audit.settings import Remote, Settings, auditd_conf, exceptions
 
 LISTED = """\

@@ -6,7 +6,7 @@ import pytest
 from testinfra.host import Host
 
 from nodeproof.facts.node import NodeFacts
-from nodeproof.layers.audit.facts import SEAL_HOME, SEALED
+from nodeproof.layers.audit.seal import SEAL_HOME, SEALED
 from nodeproof.layers.audit.settings import Settings
 
 VERIFY = r"""

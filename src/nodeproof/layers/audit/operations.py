@@ -11,9 +11,10 @@ from pyinfra.api import FileUploadCommand, OperationValueError, QuoteString, ope
 from pyinfra.api.operation import OperationMeta
 
 from nodeproof.facts.files import FileState, FileStateData
-from nodeproof.layers.audit.facts import SEAL_HOME, Audit, AuditData, Sealed
+from nodeproof.layers.audit.facts import Audit, AuditData
 from nodeproof.layers.audit.found import found
 from nodeproof.layers.audit.rules import missing, wanted
+from nodeproof.layers.audit.seal import SEAL_HOME, Sealed
 from nodeproof.layers.audit.settings import Settings
 from nodeproof.operations import files, journal
 from nodeproof.operations.journal import Change, Item, Kind
