@@ -38,12 +38,24 @@ _TESTS_ITSELF = "it runs the tests; CI runs it on a clean checkout"
 _GPUS = "it needs GPUs; tests/unit/test_health_ask.py runs it with a driver of its own"
 _MACHINE = "it is about the reader's own machine"
 _CONSOLE = "it is for a node's console; tests/nodes/test_revert.py runs it there"
+_AUDITOR = "it is for who proves a seal; tests/nodes/test_audit_layer.py does the same"
 BY_HAND = {
     "sudo /var/lib/nodeproof/bin/journal runs": _CONSOLE,
     "sudo /var/lib/nodeproof/bin/journal back last": _CONSOLE,
     "sudo /var/lib/nodeproof/bin/journal back 20261121T0114 ssh": _CONSOLE,
     "nodeproof verify --burn-in --layer gpu site/inventory.py": _GPUS,
     "nodeproof verify --burn-in --burn-in-seconds 300 --layer gpu site/inventory.py": _GPUS,
+    **dict.fromkeys(
+        (
+            "openssl req -x509 -newkey rsa:4096 -nodes -keyout auditor.key -out auditor.pem "
+            "-days 3650 -subj /CN=auditor",
+            "ssh node1 sudo cat /var/lib/nodeproof/journal-seal/verification-key.pem >node1.pem",
+            "ssh node1 sudo tar -C /var/log/journal -c . | tar -x -C node1",
+            'for f in node1/*/*.journal*; do journalctl --verify --verify-key="$(openssl cms '
+            '-decrypt -inform PEM -in node1.pem -inkey auditor.key)" --file "$f"; done',
+        ),
+        _AUDITOR,
+    ),
     "make demo": "it makes a machine of its own; run on a clean checkout before a release",
     "make test": _TESTS_ITSELF,
     "make lint": _TESTS_ITSELF,

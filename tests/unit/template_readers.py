@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import json
 import os
 import re
@@ -251,6 +252,45 @@ def timed(path: Path) -> None:
     parser.optionxform = str  # type: ignore[assignment,method-assign]
     parser.read_string(path.read_text())
     assert (parser["Service"]["Nice"], parser["Service"]["IOSchedulingClass"]) == ("19", "idle")
+def audit_rules(path: Path) -> None:
+    """auditctl(8) reads rules only where there is a kernel that takes them; this is their form."""
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if line and not line.startswith("#"):
+            option = re.fullmatch(r"-c|-i|-e 2|-b [0-9]+", line)
+            watch = re.fullmatch(r"-w /[^ ]+ -p [rwxa]+ -k [A-Za-z_-]+", line)
+            rule = re.fullmatch(
+                r"-a always,exit( -[FSC] [a-z0-9_,]+([!<>]?=[^ =]+)?)+ -k [A-Za-z_-]+", line
+            )
+            assert option or watch or rule, line
+
+
+JOURNALD = re.compile(
+    r"Storage=|Compress=|Seal=yes|SplitMode=|SystemMaxUse=|SystemKeepFree=|MaxRetentionSec="
+    r"|RateLimit(IntervalSec|Burst)=|ForwardToSyslog=|\[Journal\]|#"
+)
+
+
+def journald(path: Path) -> None:
+    for line in path.read_text(encoding="utf-8").splitlines():
+        assert JOURNALD.match(line), line
+
+
+def tmpfiles(path: Path) -> None:
+    for line in path.read_text(encoding="utf-8").splitlines():
+        assert re.fullmatch(r"#.*|d /dev/[a-z-]+ 0755 root root -", line), line
+
+
+def dropin(path: Path) -> None:
+    parser = configparser.ConfigParser(interpolation=None, strict=False)
+    parser.optionxform = str  # type: ignore[assignment,method-assign]
+    parser.read_string(path.read_text(encoding="utf-8"))
+    assert set(parser.sections()) <= {"Unit", "Service", "Upload"}
+
+
+def rsyslogd(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    done = subprocess.run(["rsyslogd", "-N1", "-f", path], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr + text
 
 
 READERS: dict[str, Callable[[Path], None]] = {
@@ -286,6 +326,15 @@ READERS: dict[str, Callable[[Path], None]] = {
     "network/nftables.conf.j2": nftables_unit,
     "rocm/modprobe.conf.j2": modprobe,
     "rocm/nodeproof-rocm.service.j2": systemd_unit,
+    "audit/first.rules.j2": audit_rules,
+    "audit/rules.j2": audit_rules,
+    "audit/last.rules.j2": audit_rules,
+    "audit/devices.conf.j2": tmpfiles,
+    "audit/journald.conf.j2": journald,
+    "audit/journal-seal.unit.j2": dropin,
+    "audit/journal-upload.unit.j2": dropin,
+    "audit/journal-upload.conf.j2": dropin,
+    "audit/rsyslog.conf.j2": rsyslogd,
     "confinement/nodeproof-workload.j2": apparmor,
     "hardening/aide-elsewhere.j2": aide_rules,
     "hardening/aide-tools.j2": aide_tools,
@@ -313,5 +362,6 @@ ELSEWHERE = {
     "rocm/nodeproof-rocm.service.j2": which("systemd-analyze") is None,
     "hardening/logrotate.j2": which("logrotate") is None,
     "hardening/profile.sh.j2": which("dash") is None,
+    "audit/rsyslog.conf.j2": which("rsyslogd") is None,
     "confinement/nodeproof-workload.j2": not Path("/etc/apparmor.d/abi/4.0").exists(),
 }

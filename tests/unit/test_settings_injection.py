@@ -88,6 +88,9 @@ def texts(annotation: Any, key: str, build: Build) -> Iterator[tuple[str, Build]
         if any(isinstance(arg, str) for arg in args):
             yield key, build
     elif isinstance(annotation, type) and issubclass(annotation, Enum):
+    elif origin is Literal and all(isinstance(one, int) for one in args):
+        return  # numbers are no text
+    elif origin is Literal or (isinstance(annotation, type) and issubclass(annotation, Enum)):
         yield key, build
     elif isinstance(annotation, type) and issubclass(annotation, BaseModel):
         for name, field in annotation.model_fields.items():
@@ -96,6 +99,7 @@ def texts(annotation: Any, key: str, build: Build) -> Iterator[tuple[str, Build]
                 other: good(
                     Annotated[one.annotation, *one.metadata] if one.metadata else one.annotation
                 )
+                other: good(Annotated[one.annotation, None, *one.metadata])
                 for other, one in annotation.model_fields.items()
                 if one.is_required() and other != name
             }
@@ -211,6 +215,8 @@ SAMPLES = (
     *("kernel.good", "2026-12-31"),
     *("1002:74a1", "7.14", "https://mirror.example/rocm", "8086:0bd5", "027"),
     *("1002:74a1", "7.14", "https://mirror.example/rocm", "8086:0bd5", "443"),
+    *("good.example", "/srv/good/models"),
+    *("1002:74a1", "7.14", "https://mirror.example/rocm", "8086:0bd5"),
 )
 ENDINGS = (
     *(";id", "$(id)", "`id`", "|id", "&id", ">x", "\n", "\nx", "\r", "\x00", "\x1b", "\t"),
@@ -221,6 +227,7 @@ CLOSED = (
     *("open", "refuse", "off", "none", "default", "cdi", "libraries"),
     *("kernel", "spx", "nps1", "tools", "slurm", "core", "unlimited", "passwords"),
     *("kernel", "spx", "nps1", "tools", "auto", "tcp", "monitoring", "rdma"),
+    *("kernel", "spx", "nps1", "tools", "rotate", "rsyslog", "slurm"),
 )
 """Values of keys that only take what is on a list."""
 INERT_ENDINGS: dict[tuple[str, str], str] = {}

@@ -13,6 +13,9 @@ from tests.unit.template_readers import ELSEWHERE, MODULEFILE, READERS
 from nodeproof.catalog.distributions import distributions
 from nodeproof.catalog.hardening.decide import values as hardened
 from nodeproof.catalog.whole import shipped as shipped_catalog
+from nodeproof.layers.audit.rules import Found, candidates, wanted
+from nodeproof.layers.audit.settings import Own, Remote
+from nodeproof.layers.audit.settings import Settings as Audit
 from nodeproof.layers.confinement.settings import Settings as Confinement
 from nodeproof.layers.containers.settings import Settings as Containers
 from nodeproof.layers.gpu.confidential import CRYPTO, KEEPS
@@ -106,6 +109,27 @@ ALL_NETWORK = Network(
     roles=["kubernetes", "slurm", "openpbs", "mpi", "rdma", "containers", "rootless"],
 )  # fmt: skip
 DROPIN = {"path": ruleset.PATH, "table": ruleset.TABLE}
+REMOTE = Remote(host="log.example", ca_file="/srv/ca.pem")
+ALL_REMOTE = Remote(
+    host="log.example", port=1, ca_file="/srv/ca.pem", queue_mb=16,
+    own=Own(certificate_file="/srv/c.pem", key_file="/srv/c.key"),
+)  # fmt: skip
+ALL_AUDIT = Audit(
+    immutable=True, backlog=1_000_000, seal_for="/srv/op.pem", journal_mb=64, journal_days=3650,
+    rate_limit_s=0, remote=ALL_REMOTE,
+)  # fmt: skip
+PATHS, PROGRAMS = candidates(2)
+FOUND = Found(
+    syscalls={"b64": frozenset({"chmod", "mount"}), "b32": frozenset({"chmod"})},
+    watchable=frozenset(PATHS),
+    programs={path: path for path in PROGRAMS},
+    devices=("/dev/nvidia0", "/dev/dri/"),
+    models=("/srv/models",),
+    privileged=("/usr/bin/sudo",),
+    users=(64030,),
+    groups=(44, 105),
+)
+SSL = "/etc/ssl/nodeproof-audit"
 AMD_SMI = "/opt/rocm/core-7.14/bin/amd-smi"
 ABIS = sorted(
     {str(row.features["apparmor_abi"]) for row in distributions().values() if not row.layers}
@@ -214,6 +238,26 @@ CASES: dict[str, dict[str, dict[str, Any]]] = {
         "all": ruleset.values(ALL_NETWORK, [22, 2222]),
     },
     "network/nftables.conf.j2": {"only": DROPIN},
+    "audit/first.rules.j2": {"only": {}},
+    "audit/rules.j2": {
+        "one": {"lines": ["# a title", "-w /etc/passwd -p wa -k identity"]},
+        "all": {"lines": wanted(2, FOUND).lines},
+    },
+    "audit/last.rules.j2": {"defaults": {"settings": Audit()}, "all": {"settings": ALL_AUDIT}},
+    "audit/devices.conf.j2": {"all": {"folders": ["/dev/dri", "/dev/nvidia-caps"]}},
+    "audit/journald.conf.j2": {"defaults": {"settings": Audit()}, "all": {"settings": ALL_AUDIT}},
+    "audit/journal-seal.unit.j2": {"only": {}},
+    "audit/journal-upload.unit.j2": {"only": {"folder": SSL}},
+    "audit/journal-upload.conf.j2": {"all": {"remote": ALL_REMOTE, "folder": SSL}},
+    "audit/rsyslog.conf.j2": {
+        "all": {
+            "remote": ALL_REMOTE,
+            "ca": f"{SSL}/ca.pem",
+            "certificate": f"{SSL}/node.pem",
+            "key": f"{SSL}/node.key",
+        },
+        "defaults": {"remote": REMOTE, "ca": f"{SSL}/ca.pem", "certificate": "", "key": ""},
+    },
     "confinement/nodeproof-workload.j2": {
         f"{name} {abi}": {"settings": settings, "abi": abi}
         for name, settings in (("defaults", Confinement()), ("all", ALL_CONFINEMENT))
@@ -304,6 +348,10 @@ BROKEN = [
     ("hardening/profile.sh.j2", "umask 022"),
     ("hardening/pwquality.conf.j2", "minlen = many"),
     ("hardening/sudoers.j2", "Defaults use_pyt"),
+    ("audit/rules.j2", "-w /etc/passwd wa"),
+    ("audit/journald.conf.j2", "Sotrage=auto"),
+    ("audit/devices.conf.j2", "d dev/dri 0755 root root -"),
+    ("audit/rsyslog.conf.j2", "acton(type="),
     ("gpu/modules.conf.j2", "nvidia peermem"),
     ("network/nodeproof.nft.j2", "table inet nodeproof { chain input { tcp dport none accept; } }"),
     ("network/nftables.conf.j2", "ExecStop=/usr/sbin/nft flush ruleset"),

@@ -15,6 +15,8 @@ cuda = {"toolkits": ["13", "12"], "nccl": True}
 
 containers = {"podman": True, "docker": False, "cdi": True}
 
+audit = {"model_folders": ["/srv/models"]}
+
 confinement = {
     "model_dirs": ["/srv/models"],
     "scratch_dirs": ["/srv/scratch"],

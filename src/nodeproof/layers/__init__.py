@@ -62,6 +62,7 @@ LAYERS = (
     Layer("confinement"),
     Layer("ssh"),
     Layer("hardening"),
+    Layer("audit"),
 )
 
 LAYER_NAMES = tuple(layer.name for layer in LAYERS)
