@@ -16,13 +16,14 @@ from nodeproof.errors import UsageError
 from nodeproof.evidence.controls import CATALOGUE, Control, chosen, controls, going_along, parse
 from nodeproof.layers import LAYER_NAMES, LAYERS
 
-IDS = {"SYS": 8, "SSH": 8, "CTR": 7, "CON": 3, "GPU": 13, "CUD": 6, "ROC": 7, "INT": 5}
+IDS = {"SYS": 8, "SSH": 8, "CTR": 7, "CON": 3, "GPU": 13, "CUD": 6, "ROC": 7, "INT": 5, "UPD": 7}
 PREFIXES = {
     **{"system": "SYS", "ssh": "SSH", "containers": "CTR", "confinement": "CON"},
     "gpu": "GPU",
     "cuda": "CUD",
     "rocm": "ROC",
     "intel": "INT",
+    "updates": "UPD",
 }
 IDENTIFIERS = {
     "cis_debian12": r"\d+(\.\d+)+",
@@ -35,7 +36,7 @@ IDENTIFIERS = {
 def test_every_id_is_there_once_and_in_order() -> None:
     wanted = [f"NP-{prefix}-{n:02}" for prefix, many in IDS.items() for n in range(1, many + 1)]
     assert list(controls()) == wanted
-    assert len(controls()) == 57
+    assert len(controls()) == 64
 
 
 @pytest.mark.parametrize("control", controls().values(), ids=lambda control: control.id)

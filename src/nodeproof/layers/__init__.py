@@ -50,6 +50,7 @@ LAYERS = (
     Layer("containers"),
     Layer("confinement"),
     Layer("ssh"),
+    Layer("updates"),
 )
 
 LAYER_NAMES = tuple(layer.name for layer in LAYERS)

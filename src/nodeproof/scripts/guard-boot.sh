@@ -49,7 +49,7 @@ _beside() {
 }
 _modules() {
     local stack name version why log
-    words module | while read -r stack name version; do
+    modules | while read -r stack name version; do
         [ "$(dkms_is "$name" "$version" "$(uname -r)" </dev/null)" != installed ] || continue
         why="run dkms autoinstall"
         dkms_headers "$(uname -r)" || why="install the headers of this kernel"

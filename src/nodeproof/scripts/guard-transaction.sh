@@ -32,6 +32,9 @@ transaction() {
         done <"$work/acts"
         _new_kernels >"$work/kernels"
         while read -r kernel; do _comes "$kernel"; done <"$work/kernels"
+        # Headers alone are enough for DKMS to build, and to fail in the middle of the transaction.
+        _new_headers | sort -u | comm -23 - "$work/kernels" >"$work/headers"
+        while read -r kernel; do _built_for "$kernel"; done <"$work/headers"
     } >"$work/why"
     [ -s "$work/why" ] || return 0
     _refused
@@ -63,19 +66,34 @@ _new_kernels() { # versions of kernels that are not here yet
         s/-unsigned$//
         s/^linux-image-\(unsigned-\)\{0,1\}\([0-9]\{1,\}\.[0-9].*\)$/\2/p' | sort -u
 }
+_new_headers() { # versions of kernels whose headers are not here yet
+    awk '$2 == "-" && $4 ~ /^\// { print $1 }' "$work/acts" |
+        sed -n '/-common\(-rt\)\{0,1\}$/d; s/^linux-headers-\([0-9]\{1,\}\.[0-9].*-[a-z].*\)$/\1/p'
+}
 
 _comes() { # _comes KERNEL: what is wrong with it
-    local stack package module version
-    words beside | while read -r stack package; do
+    local stack package
+    _beside_of | while read -r stack package; do
         package=$(filled "$package" "$1")
         _will_be "$package" || echo "kernel $1 would come without $package ($stack)"
     done >"$work/beside"
     cat "$work/beside"
     [ ! -s "$work/beside" ] || return 0 # nothing to build with
-    words module | while read -r stack module version; do
+    _built_for "$1"
+}
+_beside_of() { # SET PACKAGE of each that no kernel comes without
+    words beside
+    words module | sed -n 's/^\([^ ]*\) \* \*$/\1/p' | while read -r stack; do
+        [ -z "$(dkms_built </dev/null)" ] || echo "$stack linux-headers-{kernel}"
+    done
+}
+_built_for() { # _built_for KERNEL: what of the modules does not build
+    local stack module version
+    modules >"$work/modules"
+    while read -r stack module version; do
         _builds "$1" "$module" "$version" </dev/null >"$work/explained" ||
             echo "kernel $1: $module $version does not build for it ($stack): $(one_line <"$work/explained")"
-    done
+    done <"$work/modules"
 }
 _will_be() { # _will_be PACKAGE: whether it is there after the transaction
     local name action

@@ -1,0 +1,82 @@
+"""Have security updates come by themselves, and none that breaks the GPU stack."""
+
+from __future__ import annotations
+
+from pyinfra.api import deploy
+
+from nodeproof.catalog.distributions import Distribution
+from nodeproof.facts.node import NodeFacts
+from nodeproof.layers.updates import operations, policy
+from nodeproof.layers.updates.services import as_pattern, kept_running
+from nodeproof.layers.updates.settings import Settings
+from nodeproof.operations import files, packages, systemd, update_guard
+from nodeproof.updates.guard import PROGRAM
+
+DROPINS = "/etc/systemd/system/{unit}.d/nodeproof.conf"
+RESTARTS = "/etc/needrestart/conf.d/90-nodeproof.conf"
+
+
+@deploy("updates")
+def deploy_layer(settings: Settings, node: NodeFacts, distribution: Distribution) -> None:
+    """Say what comes and what does not, guard kernels, then let the timers run."""
+    operations.unattended(
+        name="Say what comes unattended",
+        settings=settings,
+        origins=distribution.features["security_origins"],
+    )
+    update_guard.guarded(
+        name="Guard what DKMS has built",
+        manager=distribution.package_manager,
+        guard=policy.GUARD,
+    )
+    packages.present(
+        name="Install unattended-upgrades and needrestart",
+        manager=distribution.package_manager,
+        packages=distribution.packages["updates"],
+    )
+    files.template(
+        name="Keep services that carry work running",
+        path=RESTARTS,
+        source="updates/needrestart.conf.j2",
+        values={
+            "patterns": [
+                as_pattern(name) for name in kept_running(settings.roles, settings.keep_running)
+            ]
+        },
+    )
+    _times(settings)
+    operations.noted(name="Note which updates are open")
+
+
+def _times(settings: Settings) -> None:
+    for unit, commands in (
+        (f"{policy.LISTS}.service", [f"{PROGRAM} pending"]),
+        (f"{policy.UPGRADES}.service", policy.afterwards(settings)),
+    ):
+        operations.configured(
+            name=f"Set what follows {unit}",
+            unit=unit,
+            path=DROPINS.format(unit=unit),
+            text=files.render("updates/afterwards.service.j2", commands=commands),
+        )
+    timer = f"{policy.UPGRADES}.timer"
+    operations.configured(
+        name="Set when updates are installed",
+        unit=timer,
+        path=DROPINS.format(unit=timer),
+        text=_window(settings.window) if settings.window else None,
+    )
+    systemd.unit(name="Fetch package lists every day", unit=f"{policy.LISTS}.timer")
+    installs = policy.runs(settings)
+    systemd.unit(
+        name="Install updates by themselves" if installs else "Install no updates by themselves",
+        unit=timer,
+        running=installs,
+        enabled=installs,
+    )
+
+
+def _window(window: str) -> str:
+    begins, minutes = policy.calendar(window)
+    delay = max(1, minutes // 2)
+    return files.render("updates/apt-daily-upgrade.timer.j2", begins=begins, delay_min=delay)
