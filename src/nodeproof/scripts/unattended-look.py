@@ -13,7 +13,7 @@ program = ModuleType("program")
 loader.exec_module(program)
 if hasattr(program, "init_distro_info"):
     program.init_distro_info()
-cache = program.UnattendedUpgradesCache(rootdir="/")
+cache = program.UnattendedUpgradesCache(rootdir=None)  # one that is named is filled with folders
 upgrades = program.calculate_upgradable_pkgs(cache, program.Options())
 sys.stdout.writelines(f"origin {one}\n" for one in cache.allowed_origins)
 sys.stdout.writelines(f"alone {one}\n" for one in cache.blacklist)

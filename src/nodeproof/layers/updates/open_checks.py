@@ -41,7 +41,7 @@ needrestart -b -k 2>/dev/null |
 @pytest.fixture(scope="module")
 def now(host: Host) -> int:
     """Return the node's time."""
-    return int(host.check_output("date +%%s"))
+    return int(host.check_output("date +%s"))
 
 
 @pytest.mark.control("NP-UPD-04")
