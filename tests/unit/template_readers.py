@@ -153,6 +153,30 @@ def login_shell(path: Path) -> None:
     assert done.stdout == "/usr/local/cuda /usr/local/cuda/bin:/usr/bin:/bin\n", done.stderr
 
 
+def apt_configuration(path: Path) -> None:
+    """apt itself; a file that it refuses ends it."""
+    checked([found("apt-config"), "-c", str(path), "dump"])
+
+
+def needrestart(path: Path) -> None:
+    """Perl, as needrestart reads it."""
+    script = "our %nrconf; eval do { local(@ARGV, $/) = $ARGV[0]; <> }; die $@ if $@;"
+    checked([found("perl"), "-e", script, str(path)])
+
+
+def timer(path: Path) -> None:
+    begins = re.findall(r"(?m)^OnCalendar=(.+)$", path.read_text())
+    assert begins
+    for one in begins:
+        checked([found("systemd-analyze"), "calendar", one])
+
+
+def followers(path: Path) -> None:
+    lines = [line for line in path.read_text().splitlines() if not line.startswith("#")]
+    assert lines[0] == "[Service]"
+    assert all(re.fullmatch(r'ExecStartPost=-/[\w/-]+( [\w/."*: ,-]+)?', one) for one in lines[1:])
+
+
 READERS: dict[str, Callable[[Path], None]] = {
     "ssh/sshd.conf.j2": sshd,
     "system/chrony.sources.j2": chronyd,
@@ -179,6 +203,11 @@ READERS: dict[str, Callable[[Path], None]] = {
     "rocm/modprobe.conf.j2": modprobe,
     "rocm/nodeproof-rocm.service.j2": systemd_unit,
     "confinement/nodeproof-workload.j2": apparmor,
+    "updates/apt.conf.j2": apt_configuration,
+    "updates/kernels.apt.conf.j2": apt_configuration,
+    "updates/afterwards.service.j2": followers,
+    "updates/apt-daily-upgrade.timer.j2": timer,
+    "updates/needrestart.conf.j2": needrestart,
 }
 
 
@@ -193,5 +222,9 @@ ELSEWHERE = {
     "cuda/profile.sh.j2": which("dash") is None,
     "rocm/modprobe.conf.j2": which("modprobe") is None,
     "rocm/nodeproof-rocm.service.j2": which("systemd-analyze") is None,
+    "updates/apt.conf.j2": which("apt-config") is None,
+    "updates/kernels.apt.conf.j2": which("apt-config") is None,
+    "updates/apt-daily-upgrade.timer.j2": which("systemd-analyze") is None,
+    "updates/needrestart.conf.j2": which("perl") is None,
     "confinement/nodeproof-workload.j2": not Path("/etc/apparmor.d/abi/4.0").exists(),
 }

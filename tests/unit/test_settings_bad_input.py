@@ -46,7 +46,7 @@ def users(**user: object) -> dict[str, Any]:
 # fmt: off
 CASES: dict[str, tuple[dict[Any, Any], str, str, str]] = {
     # layers
-    "layer misspelt": ({"shh": {}}, "shh", "system, gpu, cuda, rocm, intel, containers, confinement, ssh", "ssh"),
+    "layer misspelt": ({"shh": {}}, "shh", "system, gpu, cuda, rocm, intel, containers, confinement, ssh, updates", "ssh"),
     "layer misspelt, no dictionary": ({"systm": 1}, "systm", "system, gpu, cuda, rocm, intel, containers", "system"),
     "layer in capitals": ({"SSH": {}}, "SSH", "system, gpu, cuda, rocm, intel, containers", ""),
     "layer that is not there": ({"kubernetes": {}}, "kubernetes", "own keys begin with x_", ""),
@@ -144,6 +144,14 @@ CASES: dict[str, tuple[dict[Any, Any], str, str, str]] = {
     "device elsewhere": ({"confinement": {"devices": ["/etc/x"]}}, "confinement.devices.0", "begin with /dev/", ""),
     "pattern with one brace": ({"confinement": {"executables": ["/a{b"]}}, "confinement.executables.0", "braces that do not match", ""),
     "two keys that exclude each other": ({"confinement": {"scratch_dirs": ["/srv/models/x"]}}, "confinement", "lies in one of model_dirs", ""),
+    "window is a word": ({"updates": {"window": "nightly"}}, "updates.window", "02:00-05:00", ""),
+    "window ends when it begins": ({"updates": {"window": "02:00-02:00"}}, "updates.window", "ends when it begins", ""),
+    "window at 25": ({"updates": {"window": "25:00-02:00"}}, "updates.window", "02:00-05:00", ""),
+    "window of three days": ({"updates": {"window": "Mon-Wed-Fri 01:00-02:00"}}, "updates.window", "range of more than two days", ""),
+    "mail of two": ({"updates": {"mail": "a@b.example,c@d.example"}}, "updates.mail", "a mail address", ""),
+    "reboot in no window": ({"updates": {"reboot": "window"}}, "updates", "there is no window", ""),
+    "reboot without updates": ({"updates": {"reboot": "if-needed", "automatic": "off"}}, "updates", "automatic to be install", ""),
+    "reboot without draining": ({"roles": ["slurm"], "updates": {"reboot": "if-needed"}}, "updates", "needs a drain_hook", ""),
     # duplicates
     "package twice": ({"system": {"packages": ["rsync", "curl", "rsync"]}}, "system.packages", "holds 'rsync' twice", ""),
     "user twice": ({"ssh": {"allow_users": ["ops", "ops"]}}, "ssh.allow_users", "twice", ""),

@@ -168,7 +168,7 @@ SAMPLES = (
     *("580", "13.1", ">=580,<600", "A" * 40, "10de:2330", "6.12.73+deb13-amd64", "NVreg_Good"),
     *("1g.10gb", "10.0.0.1", "good.service", "25W", "6.2.1", "0.0.51"),
     *("https://mirror.example/debian13/x86_64/", "https://mirror.example/key.pub"),
-    *("1002:74a1", "7.14", "https://mirror.example/rocm", "8086:0bd5"),
+    *("1002:74a1", "7.14", "https://mirror.example/rocm", "8086:0bd5", "Sat,Sun 22:00-04:00"),
 )
 ENDINGS = (
     *(";id", "$(id)", "`id`", "|id", "&id", ">x", "\n", "\nx", "\r", "\x00", "\x1b", "\t"),
@@ -178,6 +178,7 @@ CLOSED = (
     *("Etc/UTC", "no", "remove", "enforce", "never"),
     *("open", "refuse", "off", "none", "default", "cdi", "libraries"),
     *("kernel", "spx", "nps1", "tools"),
+    *("install", "held", "on-change", "mpi"),
 )
 """Values of keys that only take what is on a list."""
 INERT_ENDINGS: dict[tuple[str, str], str] = {}

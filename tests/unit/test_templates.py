@@ -19,8 +19,13 @@ from nodeproof.layers.gpu.settings import DIVIDER
 from nodeproof.layers.gpu.settings import Settings as Gpu
 from nodeproof.layers.gpu.wanted import wanted_commands
 from nodeproof.layers.ssh.settings import Settings as Ssh
+from nodeproof.layers.updates.policy import afterwards
+from nodeproof.layers.updates.services import as_pattern, kept_running
+from nodeproof.layers.updates.settings import Settings as Updates
 from nodeproof.operations.files import render
 from nodeproof.resources import shipped
+from nodeproof.settings.roles import Role
+from nodeproof.updates.guard import KERNELS
 
 TEMPLATES = shipped("templates")
 LONG_NAME = "a" * 32
@@ -70,6 +75,11 @@ ALL_GPU = Gpu(
     module_options={"NVreg_EnableGpuFirmware": "0x10"}, compute_mode="exclusive-process",
     power_limit_w=400, ecc=True, mig={"3g.40gb": 2}, gds=True, gdrcopy=True, peer_access="peermem",
     restrict_profiling=False, graphics_clocks_mhz=[1200, 1500], memory_clocks_mhz=[],
+)  # fmt: skip
+ORIGINS = ["origin=Debian,codename=${distro_codename}-security,label=Debian-Security"]
+ALL_UPDATES = Updates(
+    automatic="install", window="Sat,Sun 22:00-04:00", kernels="held", reboot="window",
+    drain_hook="/usr/local/sbin/drain", mail="ops@mail.example", mail_report="always",
 )  # fmt: skip
 AMD_SMI = "/opt/rocm/core-7.14/bin/amd-smi"
 ABIS = sorted(
@@ -126,6 +136,23 @@ CASES: dict[str, dict[str, dict[str, Any]]] = {
         "all": {"compute": "CPX", "memory": "NPS4", "amd_smi": AMD_SMI},
         "one": {"compute": None, "memory": "NPS1", "amd_smi": AMD_SMI},
         "other": {"compute": "SPX", "memory": None, "amd_smi": AMD_SMI},
+    },
+    "updates/apt.conf.j2": {
+        "defaults": {"settings": Updates(), "origins": ORIGINS, "left_alone": []},
+        "all": {"settings": ALL_UPDATES, "origins": ORIGINS, "left_alone": ["libstdc[+][+]6$"]},
+    },
+    "updates/kernels.apt.conf.j2": {"only": {"patterns": KERNELS}},
+    "updates/afterwards.service.j2": {
+        "defaults": {"commands": afterwards(Updates())},
+        "all": {"commands": afterwards(ALL_UPDATES)},
+    },
+    "updates/apt-daily-upgrade.timer.j2": {
+        "days": {"begins": "Sat,Sun *-*-* 22:00:00", "delay_min": 180},
+        "night": {"begins": "*-*-* 02:00:00", "delay_min": 1},
+    },
+    "updates/needrestart.conf.j2": {
+        "defaults": {"patterns": [as_pattern(name) for name in kept_running((), ())]},
+        "all": {"patterns": [as_pattern(name) for name in kept_running(Role, ("my.own+one",))]},
     },
     "confinement/nodeproof-workload.j2": {
         f"{name} {abi}": {"settings": settings, "abi": abi}
@@ -218,6 +245,9 @@ BROKEN = [
     ("cuda/profile.sh.j2", "esac"),
     ("rocm/modprobe.conf.j2", "choices amdgpu vm_size=1"),
     ("rocm/nodeproof-rocm.service.j2", "[Service]\nType=simple"),
+    ("updates/apt.conf.j2", "{ };"),
+    ("updates/needrestart.conf.j2", "$nrconf{restart} = ;"),
+    ("updates/apt-daily-upgrade.timer.j2", "OnCalendar=sometimes"),
 ]
 
 

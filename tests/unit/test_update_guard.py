@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -34,6 +35,11 @@ class Machine:
         path.chmod(0o755)
 
     def run(self, word: str, said: str = "", *guards: Guard) -> subprocess.CompletedProcess[str]:
+        return self.call([word], said, *guards)
+
+    def call(
+        self, words: Sequence[str], said: str = "", *guards: Guard
+    ) -> subprocess.CompletedProcess[str]:
         sets = self.folder / "sets"
         sets.mkdir(exist_ok=True)
         for guard in guards:
@@ -47,11 +53,19 @@ class Machine:
             program().replace(SETS, str(sets)).replace("/var/lib/dkms", str(self.folder / "dkms"))
         )
         text = text.replace("/run/motd.d", str(self.folder / "motd.d"))
+        for place in ("/var/lib/nodeproof/open-updates", "/run/reboot-required"):
+            text = text.replace(place, str(self.folder / Path(place).name))
+        text = text.replace("processes=/proc kernels_at=/boot", "processes=proc kernels_at=boot")
         path = self.folder / "update-guard"
         path.write_text(text.replace("PATH=", f"PATH={self.folder}/bin:", 1))
         path.chmod(0o755)
         return subprocess.run(
-            ["sh", path, word], input=said, capture_output=True, text=True, check=False
+            ["sh", path, *words],
+            input=said,
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=self.folder,
         )
 
 

@@ -49,16 +49,19 @@ def deploy_layer(settings: Settings, node: NodeFacts, distribution: Distribution
 
 
 def _times(settings: Settings) -> None:
-    for unit, commands in (
-        (f"{policy.LISTS}.service", [f"{PROGRAM} pending"]),
-        (f"{policy.UPGRADES}.service", policy.afterwards(settings)),
-    ):
-        operations.configured(
-            name=f"Set what follows {unit}",
-            unit=unit,
-            path=DROPINS.format(unit=unit),
-            text=files.render("updates/afterwards.service.j2", commands=commands),
-        )
+    lists, upgrades = f"{policy.LISTS}.service", f"{policy.UPGRADES}.service"
+    operations.configured(
+        name="Note what is open when package lists come",
+        unit=lists,
+        path=DROPINS.format(unit=lists),
+        text=_after([f"{PROGRAM} pending"]),
+    )
+    operations.configured(
+        name="Set what follows an upgrade",
+        unit=upgrades,
+        path=DROPINS.format(unit=upgrades),
+        text=_after(policy.afterwards(settings)),
+    )
     timer = f"{policy.UPGRADES}.timer"
     operations.configured(
         name="Set when updates are installed",
@@ -69,11 +72,12 @@ def _times(settings: Settings) -> None:
     systemd.unit(name="Fetch package lists every day", unit=f"{policy.LISTS}.timer")
     installs = policy.runs(settings)
     systemd.unit(
-        name="Install updates by themselves" if installs else "Install no updates by themselves",
-        unit=timer,
-        running=installs,
-        enabled=installs,
+        name="Have updates installed as asked", unit=timer, running=installs, enabled=installs
     )
+
+
+def _after(commands: list[str]) -> str:
+    return files.render("updates/afterwards.service.j2", commands=commands)
 
 
 def _window(window: str) -> str:

@@ -61,7 +61,7 @@ def dump(said: str) -> Dump:
 
 def unattended(host: Host) -> dict[str, list[str]]:
     """Return what unattended-upgrade says of itself: origin, alone, would."""
-    said = host.run("timeout 120 python3 -c %s", text("unattended-look.py"))
+    said = host.run("timeout 120 python3 -B -c %s", text("unattended-look.py"))
     if said.rc != 0:
         raise AssertionError(f"unattended-upgrade cannot be asked: {said.stderr.strip()[-500:]}")
     found: dict[str, list[str]] = {"origin": [], "alone": [], "would": []}
