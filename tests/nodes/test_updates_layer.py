@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -92,26 +93,38 @@ def key(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Key]:
     stop_agent(key)
 
 
-@pytest.fixture(scope="module")
-def scene(key: Key, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
-    folder = tmp_path_factory.mktemp("updates")
+@contextmanager
+def beside(key: Key, folder: Path, distribution: str, codename: str) -> Iterator[Scene]:
+    """A node, and in the place of its distribution's security suite one of ours."""
     (folder / "www").mkdir()
-    with containers(["d13-updates"], "debian-13", preinstall=PREINSTALL) as (node,):
+    name = distribution.replace("debian-", "d")
+    with containers([f"{name}-updates"], distribution, preinstall=PREINSTALL) as (node,):
         server = Server(folder / "www", GATEWAY)
         suite = AptPool(
-            server.folder, key, suite="trixie-security", origin="Debian", label="Debian-Security"
+            server.folder,
+            key,
+            suite=f"{codename}-security",
+            origin="Debian",
+            label="Debian-Security",
         )
         server.start()
         suite.publish([Package(name, OLD) for name in INSTALLED])
         scene = Scene(node, folder, suite)
         scene.sh(WITHOUT_SECURITY)
         scene.sh(f"install -d /etc/apt/keyrings; cat >{KEYRING} <<'.'\n{key.public}.")
-        scene.sh(f"cat >/etc/apt/sources.list.d/test.sources <<'.'\n{source(server.url)}.")
+        text = source(server.url, suite.suite)
+        scene.sh(f"cat >/etc/apt/sources.list.d/test.sources <<'.'\n{text}.")
         scene.sh(f"apt-get update -q; apt-get install -yq {' '.join(INSTALLED)}")
         scene.sh(f"apt-mark hold {DRIVER}; cat >/usr/sbin/dkms <<'.'\n{DKMS}.")
         scene.sh("chmod 755 /usr/sbin/dkms")
         yield scene
         server.stop()
+
+
+@pytest.fixture(scope="module")
+def scene(key: Key, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    with beside(key, tmp_path_factory.mktemp("updates"), "debian-13", "trixie") as scene:
+        yield scene
 
 
 KEYRING = "/etc/apt/keyrings/test.asc"
@@ -122,11 +135,8 @@ done
 """
 
 
-def source(url: str) -> str:
-    return (
-        f"Types: deb\nURIs: {url}\nSuites: trixie-security\nComponents: main\n"
-        f"Signed-By: {KEYRING}\n"
-    )
+def source(url: str, suite: str) -> str:
+    return f"Types: deb\nURIs: {url}\nSuites: {suite}\nComponents: main\nSigned-By: {KEYRING}\n"
 
 
 def test_it_comes_and_goes_without_a_trace(scene: Scene) -> None:
@@ -299,3 +309,18 @@ def test_an_upgrade_that_was_killed_is_made_good(applied: Scene) -> None:
     assert applied.sh("dpkg --audit") == ""
     assert applied.versions(ORDINARY) == {f"{NEW}.2"}
     assert applied.changed(applied.run("apply")) == []
+
+
+def test_debian_12(key: Key, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The same, in short, with its older apt, unattended-upgrades and needrestart."""
+    folder = tmp_path_factory.mktemp("updates-12")
+    with beside(key, folder, "debian-12", "bookworm") as scene:
+        scene.changed(scene.run("apply"))
+        assert scene.changed(scene.run("apply")) == []
+        scene.sh("rm /etc/apt/sources.list.d/*lab.sources")
+        scene.offer(BAD)
+        said = scene.upgraded()
+        assert scene.versions(ORDINARY, LAST) == {NEW}, said
+        assert scene.versions(DRIVER, "np-excluded", *METAS) == {OLD}
+        assert f"kernel {BAD}: npgpu 1.0 does not build for it (updates)" in said
+        assert scene.failed(scene.run("verify")) == set()

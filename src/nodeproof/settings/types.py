@@ -60,6 +60,10 @@ ServiceName = Annotated[
     str,
     grammar(r"^[A-Za-z0-9][A-Za-z0-9_.@-]*\.service$", "a systemd service: name.service"),
 ]
+ServiceStem = Annotated[
+    str,
+    grammar(r"^[A-Za-z0-9][A-Za-z0-9_.@-]*$", "how the name of a service begins", longest=128),
+]
 AbsolutePath = Annotated[
     str,
     grammar(

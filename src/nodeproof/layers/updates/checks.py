@@ -138,6 +138,9 @@ def test_reboots_as_asked(host: Host, config: Dump, settings: Settings) -> None:
     found = [line for line in after_upgrades(host) if " reboot " in line]
     wanted = [one.replace('"', "") for one in policy.afterwards(settings) if " reboot " in one]
     assert found == wanted
+    if wanted and settings.drain_hook:
+        hook = host.check_output("find %s -user root -perm -100 ! -perm /022", settings.drain_hook)
+        assert hook, f"{settings.drain_hook} is no program that root alone may write"
 
 
 def _alone(would: dict[str, list[str]], package: str) -> bool:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from pyinfra.api import deploy
+from pyinfra import host
+from pyinfra.api import DeployError, deploy
 
 from nodeproof.catalog.distributions import Distribution
+from nodeproof.facts.files import FileState, FileStateData
 from nodeproof.facts.node import NodeFacts
 from nodeproof.layers.updates import operations, policy
 from nodeproof.layers.updates.services import as_pattern, kept_running
@@ -19,6 +21,7 @@ RESTARTS = "/etc/needrestart/conf.d/90-nodeproof.conf"
 @deploy("updates")
 def deploy_layer(settings: Settings, node: NodeFacts, distribution: Distribution) -> None:
     """Say what comes and what does not, guard kernels, then let the timers run."""
+    _has_its_hook(settings)
     operations.unattended(
         name="Say what comes unattended",
         settings=settings,
@@ -46,6 +49,19 @@ def deploy_layer(settings: Settings, node: NodeFacts, distribution: Distribution
     )
     _times(settings)
     operations.noted(name="Note which updates are open")
+
+
+def _has_its_hook(settings: Settings) -> None:
+    """Refuse a hook that is not there, or that others than root may write."""
+    if settings.drain_hook is None:
+        return
+    now: FileStateData | None = host.get_fact(FileState, path=settings.drain_hook)
+    safe = now is not None and now.kind in ("file", "large") and now.user == "root"
+    if now is None or not safe or int(now.mode, 8) & 0o022 or not int(now.mode, 8) & 0o100:
+        raise DeployError(
+            f"{host.name}: updates.drain_hook: {settings.drain_hook} is no program that root alone "
+            "may write; put it there first"
+        )
 
 
 def _times(settings: Settings) -> None:

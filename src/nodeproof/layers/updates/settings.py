@@ -9,7 +9,13 @@ from pydantic import model_validator
 
 from nodeproof.settings import setting
 from nodeproof.settings.roles import OfRoles, Role
-from nodeproof.settings.types import AbsolutePath, MailAddress, PackageName, UpdateWindow
+from nodeproof.settings.types import (
+    AbsolutePath,
+    MailAddress,
+    PackageName,
+    ServiceStem,
+    UpdateWindow,
+)
 
 
 class Automatic(StrEnum):
@@ -47,7 +53,9 @@ class Settings(OfRoles):
     """Settings of the updates layer; see unattended-upgrade(8)."""
 
     automatic: Automatic = setting(
-        Automatic.INSTALL, "what is done about security updates by itself", strict=False
+        Automatic.INSTALL,
+        "what is done by itself: nothing, fetch what can be upgraded, or install security updates",
+        strict=False,
     )
     window: UpdateWindow | None = setting(
         None, "when they are installed; none: at 6:00, an hour of delay at random"
@@ -74,7 +82,7 @@ class Settings(OfRoles):
     )
     mail: MailAddress | None = setting(None, "who is told; the node must be able to send mail")
     mail_report: MailReport = setting(MailReport.ON_CHANGE, "when a mail is sent", strict=False)
-    keep_running: list[PackageName] = setting(
+    keep_running: list[ServiceStem] = setting(
         [], "services that are never restarted, by how their names begin; besides those known"
     )
 
