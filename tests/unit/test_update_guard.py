@@ -27,6 +27,8 @@ class Machine:
 
     folder: Path
     installed: dict[str, str] = field(default_factory=dict)
+    owners: dict[str, str] = field(default_factory=dict)
+    """Paths, to the packages that brought them."""
 
     def tool(self, name: str, script: str) -> None:
         path = self.folder / "bin" / name
@@ -45,6 +47,7 @@ class Machine:
         for guard in guards:
             (sets / f"{guard.stack}.conf").write_text(guard.text())
         known = "".join(f"{n}) echo 'installed {v}';;\n" for n, v in self.installed.items())
+        known += "".join(f"{path}) echo '{n}: {path}';;\n" for path, n in self.owners.items())
         self.tool(
             "dpkg-query", f"for name in $*; do :; done\ncase $name in\n{known}*) exit 1;;\nesac"
         )

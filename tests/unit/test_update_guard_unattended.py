@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from tests.recorded import recorded
+from tests.repositories.deb import Package
 from tests.unit.test_update_guard import COMES, KERNEL, Machine, headers
 
 from nodeproof.updates.guard import Guard
@@ -62,6 +63,23 @@ def test_headers_alone_are_tried_too(machine: Machine) -> None:
     assert machine.run("transaction", transaction(common), BUILT).returncode == 0
     knows(machine, HAS, also=f"echo 'npgpu/1.0, {KERNEL}, x86_64: installed'")
     assert machine.run("transaction", transaction(headers()), BUILT).returncode == 0
+
+
+def test_a_module_that_comes_in_another_version_is_tried_in_that_one(machine: Machine) -> None:
+    """Else the driver that mends it could not come together with the kernel."""
+    source = {"/usr/src/npgpu-2.0/dkms.conf": "PACKAGE_NAME=npgpu\n"}
+    path = machine.folder / "npgpu-dkms.deb"
+    path.write_bytes(Package("npgpu-dkms", "2.0-1", files=source).built())
+    machine.owners["/usr/src/npgpu-1.0/dkms.conf"] = "npgpu-dkms"
+    comes = f"npgpu-dkms 1.0-1 amd64 none < 2.0-1 amd64 none {path}"
+    kernel = machine.folder / "headers.deb"
+    kernel.write_bytes(Package(f"linux-headers-{KERNEL}", "1").built())
+    new = f"linux-headers-{KERNEL} - - none < 1 amd64 none {kernel}"
+    done = machine.run("transaction", transaction(comes, new), BUILT)
+    assert f"trying whether npgpu 2.0 builds for the kernel {KERNEL}" in done.stderr
+    assert "npgpu 1.0" not in done.stderr
+    goes = "npgpu-dkms 1.0-1 amd64 none > - - none **REMOVE**"
+    assert machine.run("transaction", transaction(goes, new), BUILT).returncode == 0
 
 
 # Open updates

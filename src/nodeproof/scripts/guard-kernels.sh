@@ -13,7 +13,10 @@ kernels() {
         [ "${at##*/}" = "$apart" ] || ln -s -- "$at" "$folder/parts/" || return 1
     done
     sed -n 's/^\(.*\)::Package-Blacklist::/\1::Package-Whitelist::/p' "$apt_parts/$apart" \
-        >"$folder/parts/99only-kernels" && [ -s "$folder/parts/99only-kernels" ] || return 1
+        >"$folder/parts/99only-kernels" && [ -s "$folder/parts/99only-kernels" ] || {
+        told "$apt_parts/$apart does not name kernels: run nodeproof apply"
+        return 1
+    }
     printf 'Dir::Etc::Parts "%s/parts/";\n' "$folder" >"$folder/apt.conf"
     APT_CONFIG=$folder/apt.conf unattended-upgrade -v --no-minimal-upgrade-steps # with its headers, or not at all
 }

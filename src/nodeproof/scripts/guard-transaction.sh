@@ -89,11 +89,30 @@ _beside_of() { # SET PACKAGE of each that no kernel comes without
 }
 _built_for() { # _built_for KERNEL: what of the modules does not build
     local stack module version
-    modules >"$work/modules"
+    _modules_then >"$work/modules"
     while read -r stack module version; do
         _builds "$1" "$module" "$version" </dev/null >"$work/explained" ||
             echo "kernel $1: $module $version does not build for it ($stack): $(one_line <"$work/explained")"
     done <"$work/modules"
+}
+_modules_then() { # SET NAME VERSION of all modules after the transaction
+    local stack name version owner action
+    words module | grep -v ' \* \*$'
+    words module | sed -n 's/^\([^ ]*\) \* \*$/\1/p' | while read -r stack; do
+        dkms_built </dev/null | while read -r name version; do
+            owner=$(dpkg-query -S "/usr/src/$name-$version/dkms.conf" 2>/dev/null | sed 's/:.*//')
+            action=$(awk -v name="$owner" '$1 == name { print $4; exit }' "$work/acts")
+            case $action in
+                /*) # it comes in another version, which is the one to try
+                    echo "$owner" >>"$work/owners"
+                    dpkg-deb --fsys-tarfile "$action" | tar -t |
+                        sed -n "s#^\./usr/src/$name-\([^/]*\)/dkms\.conf\$#$stack $name \1#p"
+                    ;;
+                '**REMOVE**') ;;
+                *) echo "$stack $name $version" ;;
+            esac
+        done
+    done
 }
 _will_be() { # _will_be PACKAGE: whether it is there after the transaction
     local name action
@@ -126,7 +145,8 @@ _unpacked() { # what a build needs, and guarded packages, which may bring the so
     while read -r name _ _ action; do
         case $name in
             linux-headers-* | linux-kbuild-* | linux-compiler-* | gcc-* | cpp-* | libgcc-*-dev) ;;
-            *) words package | awk -v name="$name" '$2 == name { found = 1 } END { exit !found }' || continue ;;
+            *) { words package && sed 's/^/- /' "$work/owners" 2>/dev/null; } |
+                awk -v name="$name" '$2 == name { found = 1 } END { exit !found }' || continue ;;
         esac
         case $action in /*) dpkg-deb -x "$action" "$work/root" || return 1 ;; esac
     done <"$work/acts"
