@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -11,15 +10,18 @@ from typing import Any
 
 import pytest
 
+from nodeproof.catalog.distributions import PackageManager
 from nodeproof.lab import ContainerNode, containers
 from nodeproof.lab.bridge import GATEWAY
+from nodeproof.operations import packages
 from tests.manifest import differences, manifest
 from tests.repositories import layer_scene
 from tests.repositories.deb import Package
+from tests.repositories.node import Site, changed
 from tests.repositories.pool import AptPool
 from tests.repositories.server import Server
 from tests.repositories.signing import Key, make_key, stop_agent
-from tests.support import Done, Running, write_inventory
+from tests.support import Done
 
 pytestmark = [pytest.mark.nodes, pytest.mark.xdist_group("updates-layer")]
 
@@ -48,9 +50,9 @@ esac
 class Scene(layer_scene.Scene):
     """The node and the security suite."""
 
-    def __init__(self, node: ContainerNode, folder: Path, suite: AptPool) -> None:
+    def __init__(self, node: ContainerNode, folder: Path, suite: AptPool, server: Server) -> None:
         super().__init__(node, folder)
-        self.suite = suite
+        self.suite, self.server = suite, server
 
     def run(self, command: str, **asked: Any) -> Done:
         """Plan, apply or verify the layer."""
@@ -109,7 +111,7 @@ def beside(key: Key, folder: Path, distribution: str, codename: str) -> Iterator
         )
         server.start()
         suite.publish([Package(name, OLD) for name in INSTALLED])
-        scene = Scene(node, folder, suite)
+        scene = Scene(node, folder, suite, server)
         scene.sh(WITHOUT_SECURITY)
         scene.sh(f"install -d /etc/apt/keyrings; cat >{KEYRING} <<'.'\n{key.public}.")
         text = source(server.url, suite.suite)
@@ -273,32 +275,48 @@ def test_services_that_carry_work_are_left_alone(applied: Scene) -> None:
     assert now[1] != other
 
 
-def test_an_upgrade_at_work_is_waited_for(applied: Scene) -> None:
-    """An apply that needs packages meanwhile says that it waits, and goes on."""
+def stays_at_work(scene: Scene, version: str, *more: Package) -> None:
+    """Have an unattended upgrade begin, and stay inside a package's script."""
     waits = {"postinst": layer_scene.WAITS}
-    applied.suite.publish([Package(ORDINARY, f"{NEW}.1", scripts=waits), Package("np-later", OLD)])
-    applied.sh(f"apt-get update -q; touch {layer_scene.STAY}; rm -f {layer_scene.INSIDE}")
-    applied.sh("systemctl start --no-block apt-daily-upgrade.service")
-    applied.sh(f"timeout 100 sh -c 'until [ -e {layer_scene.INSIDE} ]; do sleep 0.1; done'")
-    inventory = write_inventory(
-        applied.folder, [applied.node], {"system": {"packages": ["np-later"]}}
-    )
-    running = Running("apply", inventory, "--yes", "--json")
-    running.wait_for("Install packages")
-    time.sleep(3)
-    assert running.process.poll() is None
-    applied.sh(f"rm {layer_scene.STAY}")
-    done = running.finish()
-    assert "system | Install packages" in applied.changed(done)
-    assert applied.versions("np-later", ORDINARY) == {OLD, f"{NEW}.1"}
+    scene.suite.publish([Package(ORDINARY, version, scripts=waits), *more])
+    scene.sh(f"apt-get update -q; touch {layer_scene.STAY}; rm -f {layer_scene.INSIDE}")
+    scene.sh("systemctl start --no-block apt-daily-upgrade.service")
+    scene.sh(f"timeout 300 sh -c 'until [ -e {layer_scene.INSIDE} ]; do sleep 0.1; done'")
+
+
+def installed(name: str) -> None:
+    packages.present(name="Install it", manager=PackageManager.APT, packages=[name])
+
+
+def test_an_upgrade_at_work_is_waited_for(
+    applied: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What needs packages meanwhile waits; where that takes too long, it says for whom."""
+    stays_at_work(applied, f"{NEW}.1", Package("np-later", OLD))
+    site = Site(applied.node, tmp_path)
+    with monkeypatch.context() as short:
+        short.setattr(packages, "_APT", packages._APT.replace("Timeout=300", "Timeout=2"))
+        node = site.apply(lambda: installed("np-later"))
+    assert "another package manager is at work: process" in node.reason
+    assert "(unattended-upgr)" in node.reason
+    applied.sh(f"systemd-run -q --on-active=5 rm {layer_scene.STAY}")
+    assert changed(site.apply(lambda: installed("np-later"))) == ["Install it"]
+    assert applied.versions("np-later") == {OLD}
+    assert applied.versions(ORDINARY) == {f"{NEW}.1"}
+
+
+def test_without_a_network_it_is_said(applied: Scene, tmp_path: Path) -> None:
+    applied.suite.publish([Package("np-away", OLD)])
+    applied.sh("apt-get update -q")
+    applied.server.stop()
+    node = Site(applied.node, tmp_path).apply(lambda: installed("np-away"))
+    applied.server.start()
+    assert node.status == "failed"
+    assert "Failed to fetch" in node.reason
 
 
 def test_an_upgrade_that_was_killed_is_made_good(applied: Scene) -> None:
-    waits = {"postinst": layer_scene.WAITS}
-    applied.suite.publish([Package(ORDINARY, f"{NEW}.2", scripts=waits)])
-    applied.sh(f"apt-get update -q; touch {layer_scene.STAY}; rm -f {layer_scene.INSIDE}")
-    applied.sh("systemctl start --no-block apt-daily-upgrade.service")
-    applied.sh(f"timeout 100 sh -c 'until [ -e {layer_scene.INSIDE} ]; do sleep 0.1; done'")
+    stays_at_work(applied, f"{NEW}.2")
     applied.sh(
         "systemctl kill -s KILL --kill-whom=all apt-daily-upgrade.service; "
         f"rm {layer_scene.STAY}; sleep 1; ! dpkg --audit | grep -q . || true"
