@@ -20,6 +20,7 @@ class AptPool(AptFolder):
     suite: str = "stable"
     component: str = "main"
     origin: str = "repo.radeon.com"
+    label: str = ""
 
     @override
     def _sign(self, index: str, made: datetime, until: datetime, key: Key) -> None:
@@ -28,7 +29,8 @@ class AptPool(AptFolder):
         (folder / name).write_text(index)
         hashed = hashlib.sha256(index.encode()).hexdigest()
         release = (
-            f"Origin: {self.origin}\nSuite: {self.suite}\nCodename: {self.suite}\n"
+            f"Origin: {self.origin}\nLabel: {self.label or self.origin}\n"
+            f"Suite: {self.suite}\nCodename: {self.suite}\n"
             f"Components: {self.component}\nArchitectures: amd64\n"
             f"Date: {format_datetime(made, usegmt=True)}\n"
             f"Valid-Until: {format_datetime(until, usegmt=True)}\n"

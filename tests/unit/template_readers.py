@@ -291,6 +291,28 @@ def rsyslogd(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     done = subprocess.run(["rsyslogd", "-N1", "-f", path], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr + text
+def apt_configuration(path: Path) -> None:
+    """apt itself; a file that it refuses ends it."""
+    checked([found("apt-config"), "-c", str(path), "dump"])
+
+
+def needrestart(path: Path) -> None:
+    """Perl, as needrestart reads it."""
+    script = "our %nrconf; eval do { local(@ARGV, $/) = $ARGV[0]; <> }; die $@ if $@;"
+    checked([found("perl"), "-e", script, str(path)])
+
+
+def timer(path: Path) -> None:
+    begins = re.findall(r"(?m)^OnCalendar=(.+)$", path.read_text())
+    assert begins
+    for one in begins:
+        checked([found("systemd-analyze"), "calendar", one])
+
+
+def followers(path: Path) -> None:
+    lines = [line for line in path.read_text().splitlines() if not line.startswith("#")]
+    assert lines[0] == "[Service]"
+    assert all(re.fullmatch(r'ExecStartPost=-/[\w/-]+( [\w/."*: ,-]+)?', one) for one in lines[1:])
 
 
 READERS: dict[str, Callable[[Path], None]] = {
@@ -344,6 +366,11 @@ READERS: dict[str, Callable[[Path], None]] = {
     "hardening/profile.sh.j2": session,
     "hardening/pwquality.conf.j2": pwquality,
     "hardening/sudoers.j2": visudo,
+    "updates/apt.conf.j2": apt_configuration,
+    "updates/kernels.apt.conf.j2": apt_configuration,
+    "updates/afterwards.service.j2": followers,
+    "updates/apt-daily-upgrade.timer.j2": timer,
+    "updates/needrestart.conf.j2": needrestart,
 }
 
 
@@ -363,5 +390,9 @@ ELSEWHERE = {
     "hardening/logrotate.j2": which("logrotate") is None,
     "hardening/profile.sh.j2": which("dash") is None,
     "audit/rsyslog.conf.j2": which("rsyslogd") is None,
+    "updates/apt.conf.j2": which("apt-config") is None,
+    "updates/kernels.apt.conf.j2": which("apt-config") is None,
+    "updates/apt-daily-upgrade.timer.j2": which("systemd-analyze") is None,
+    "updates/needrestart.conf.j2": which("perl") is None,
     "confinement/nodeproof-workload.j2": not Path("/etc/apparmor.d/abi/4.0").exists(),
 }

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from nodeproof.operations.journal import program
+from nodeproof.operations.packages import locked_out
 from nodeproof.scripts import text
 
 SAYS = """#!/bin/sh
@@ -113,3 +114,21 @@ def test_dnf_is_asked_again_until_it_is_done(bare: Path) -> None:
     (bare / "dnf-unfinished").write_text(f"nvidia-persistenced.noarch {DAEMON}\n")
     whole(bare, code=1)
     assert (bare / "dnf-unfinished").exists()
+
+
+def test_who_holds_the_lock_is_said() -> None:
+    """apt's own words, of Debian 13; that it waits is no failure yet."""
+    waits = (
+        "Could not get lock /var/lib/dpkg/lock-frontend. It is held by process 77 (unattended-upgr)"
+    )
+    assert (
+        locked_out([f"Waiting for cache lock: {waits}...", "E: Unable to locate package x"]) == ""
+    )
+    said = [
+        "E: " + waits,
+        "E: Unable to acquire the dpkg frontend lock, is another process using it?",
+    ]
+    assert locked_out(said) == (
+        "another package manager is at work: process 77 (unattended-upgr) has held "
+        "/var/lib/dpkg/lock-frontend for 300 s; apply again when it is done"
+    )

@@ -217,6 +217,7 @@ SAMPLES = (
     *("1002:74a1", "7.14", "https://mirror.example/rocm", "8086:0bd5", "443"),
     *("good.example", "/srv/good/models"),
     *("1002:74a1", "7.14", "https://mirror.example/rocm", "8086:0bd5"),
+    *("1002:74a1", "7.14", "https://mirror.example/rocm", "8086:0bd5", "Sat,Sun 22:00-04:00"),
 )
 ENDINGS = (
     *(";id", "$(id)", "`id`", "|id", "&id", ">x", "\n", "\nx", "\r", "\x00", "\x1b", "\t"),
@@ -228,6 +229,8 @@ CLOSED = (
     *("kernel", "spx", "nps1", "tools", "slurm", "core", "unlimited", "passwords"),
     *("kernel", "spx", "nps1", "tools", "auto", "tcp", "monitoring", "rdma"),
     *("kernel", "spx", "nps1", "tools", "rotate", "rsyslog", "slurm"),
+    *("kernel", "spx", "nps1", "tools"),
+    *("install", "held", "on-change", "mpi"),
 )
 """Values of keys that only take what is on a list."""
 INERT_ENDINGS: dict[tuple[str, str], str] = {}

@@ -30,8 +30,13 @@ from nodeproof.layers.hardening.settings import Settings as Hardening
 from nodeproof.layers.network import ruleset
 from nodeproof.layers.network.settings import Settings as Network
 from nodeproof.layers.ssh.settings import Settings as Ssh
+from nodeproof.layers.updates.policy import afterwards
+from nodeproof.layers.updates.services import as_pattern, kept_running
+from nodeproof.layers.updates.settings import Settings as Updates
 from nodeproof.operations.files import render
 from nodeproof.resources import shipped
+from nodeproof.settings.roles import Role
+from nodeproof.updates.guard import KERNELS
 
 TEMPLATES = shipped("templates")
 LONG_NAME = "a" * 32
@@ -130,6 +135,11 @@ FOUND = Found(
     groups=(44, 105),
 )
 SSL = "/etc/ssl/nodeproof-audit"
+ORIGINS = ["origin=Debian,codename=${distro_codename}-security,label=Debian-Security"]
+ALL_UPDATES = Updates(
+    automatic="install", window="Sat,Sun 22:00-04:00", kernels="held", reboot="window",
+    drain_hook="/usr/local/sbin/drain", mail="ops@mail.example", mail_report="always",
+)  # fmt: skip
 AMD_SMI = "/opt/rocm/core-7.14/bin/amd-smi"
 ABIS = sorted(
     {str(row.features["apparmor_abi"]) for row in distributions().values() if not row.layers}
@@ -257,6 +267,22 @@ CASES: dict[str, dict[str, dict[str, Any]]] = {
             "key": f"{SSL}/node.key",
         },
         "defaults": {"remote": REMOTE, "ca": f"{SSL}/ca.pem", "certificate": "", "key": ""},
+    "updates/apt.conf.j2": {
+        "defaults": {"settings": Updates(), "origins": ORIGINS, "left_alone": []},
+        "all": {"settings": ALL_UPDATES, "origins": ORIGINS, "left_alone": ["libstdc[+][+]6$"]},
+    },
+    "updates/kernels.apt.conf.j2": {"only": {"patterns": KERNELS}},
+    "updates/afterwards.service.j2": {
+        "defaults": {"commands": afterwards(Updates())},
+        "all": {"commands": afterwards(ALL_UPDATES)},
+    },
+    "updates/apt-daily-upgrade.timer.j2": {
+        "days": {"begins": "Sat,Sun *-*-* 22:00:00", "delay_min": 180},
+        "night": {"begins": "*-*-* 02:00:00", "delay_min": 1},
+    },
+    "updates/needrestart.conf.j2": {
+        "defaults": {"patterns": [as_pattern(name) for name in kept_running((), ())]},
+        "all": {"patterns": [as_pattern(name) for name in kept_running(Role, ("my.own+one",))]},
     },
     "confinement/nodeproof-workload.j2": {
         f"{name} {abi}": {"settings": settings, "abi": abi}
@@ -360,6 +386,9 @@ BROKEN = [
     ("cuda/profile.sh.j2", "esac"),
     ("rocm/modprobe.conf.j2", "choices amdgpu vm_size=1"),
     ("rocm/nodeproof-rocm.service.j2", "[Service]\nType=simple"),
+    ("updates/apt.conf.j2", "{ };"),
+    ("updates/needrestart.conf.j2", "$nrconf{restart} = ;"),
+    ("updates/apt-daily-upgrade.timer.j2", "OnCalendar=sometimes"),
 ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,6 +27,8 @@ class Machine:
 
     folder: Path
     installed: dict[str, str] = field(default_factory=dict)
+    owners: dict[str, str] = field(default_factory=dict)
+    """Paths, to the packages that brought them."""
 
     def tool(self, name: str, script: str) -> None:
         path = self.folder / "bin" / name
@@ -34,11 +37,17 @@ class Machine:
         path.chmod(0o755)
 
     def run(self, word: str, said: str = "", *guards: Guard) -> subprocess.CompletedProcess[str]:
+        return self.call([word], said, *guards)
+
+    def call(
+        self, words: Sequence[str], said: str = "", *guards: Guard
+    ) -> subprocess.CompletedProcess[str]:
         sets = self.folder / "sets"
         sets.mkdir(exist_ok=True)
         for guard in guards:
             (sets / f"{guard.stack}.conf").write_text(guard.text())
         known = "".join(f"{n}) echo 'installed {v}';;\n" for n, v in self.installed.items())
+        known += "".join(f"{path}) echo '{n}: {path}';;\n" for path, n in self.owners.items())
         self.tool(
             "dpkg-query", f"for name in $*; do :; done\ncase $name in\n{known}*) exit 1;;\nesac"
         )
@@ -47,11 +56,19 @@ class Machine:
             program().replace(SETS, str(sets)).replace("/var/lib/dkms", str(self.folder / "dkms"))
         )
         text = text.replace("/run/motd.d", str(self.folder / "motd.d"))
+        for place in ("/var/lib/nodeproof/open-updates", "/run/reboot-required"):
+            text = text.replace(place, str(self.folder / Path(place).name))
+        text = text.replace("processes=/proc kernels_at=/boot", "processes=proc kernels_at=boot")
         path = self.folder / "update-guard"
         path.write_text(text.replace("PATH=", f"PATH={self.folder}/bin:", 1))
         path.chmod(0o755)
         return subprocess.run(
-            ["sh", path, word], input=said, capture_output=True, text=True, check=False
+            ["sh", path, *words],
+            input=said,
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=self.folder,
         )
 
 

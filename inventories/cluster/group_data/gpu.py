@@ -22,3 +22,5 @@ confinement = {
     "scratch_dirs": ["/srv/scratch"],
     "devices": ["/dev/nvidia*", "/dev/nvidia-caps/*"],
 }
+
+updates = {"window": "Sat,Sun 22:00-04:00"}

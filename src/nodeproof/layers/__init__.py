@@ -63,6 +63,7 @@ LAYERS = (
     Layer("ssh"),
     Layer("hardening"),
     Layer("audit"),
+    Layer("updates"),
 )
 
 LAYER_NAMES = tuple(layer.name for layer in LAYERS)

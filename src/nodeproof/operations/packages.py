@@ -42,6 +42,7 @@ _VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+:~-]*")
 _APT_TRANSACTION, _APT_MEND = script("apt-transaction.sh"), script("apt-mend.sh")
 _WITH_DNF, _DNF_TRANSACTION = script("with-dnf.sh"), script("dnf-transaction.py")
 _BROKEN = "not known yet: packages are half installed; a plan says it when they are mended"
+_LOCKED = re.compile(r"(?m)^E: Could not get lock (\S+?)\. It is held by (process \d+.*)$")
 _LOG = "/run/nodeproof/packages.log"
 _APT = (
     "DEBIAN_FRONTEND=noninteractive apt-get -y -q --no-install-recommends "
@@ -292,4 +293,15 @@ def _logged(
         touches=[*map(journal.file, brings), Item(Kind.PACKAGES, manager)],
         lasting=lasting,
         counts=counts,
+        explain=locked_out,
+    )
+
+
+def locked_out(said: Sequence[str]) -> str:
+    """Return who held apt's lock for too long, of what apt said; nothing where nobody did."""
+    if (found := _LOCKED.search("\n".join(said))) is None:
+        return ""
+    return (
+        f"another package manager is at work: {found[2]} has held {found[1]} for {LOCK_WAIT_S} s; "
+        "apply again when it is done"
     )

@@ -97,7 +97,8 @@ def _wanted(manager: PackageManager, guard: Guard) -> dict[str, tuple[str, str]]
     """Return paths to text and mode, in an order in which nothing names what is not there."""
     wanted = {PROGRAM: (program(), "755"), guard.path: (guard.text(), "644")}
     if manager == PackageManager.APT:
-        wanted[guard.exclusions] = (guard.exclusions_text(), "644")
+        if guard.patterns():
+            wanted[guard.exclusions] = (guard.exclusions_text(), "644")
         wanted[HOOK] = (hook_text(), "644")
     elif manager != PackageManager.DNF:
         raise OperationValueError(f"update_guard.guarded: {manager} is not supported")

@@ -11,6 +11,12 @@ dkms_is() { # dkms_is MODULE VERSION KERNEL: print installed, built or added; no
         sed -n 's/^[^:]*: \(installed\|built\|added\).*/\1/p' | head -n 1
 }
 
+dkms_built() { # print NAME VERSION of each module that some kernel has, the newest version of each
+    dkms status 2>/dev/null |
+        sed -n 's#^\([^,/ ]*\)[,/] *\([^, ]*\), .*: installed.*#\1 \2#p' | sort -k 1,1 -k 2,2rV -u |
+        awk '!seen[$1]++'
+}
+
 dkms_log() { # dkms_log MODULE VERSION KERNEL: print the path of its build's log, where it failed
     # A build that went well leaves its log elsewhere. dkms 3.1 put its own name into the line.
     [ -f "$dkms_tree/$1/$2/build/make.log" ] &&

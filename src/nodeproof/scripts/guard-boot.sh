@@ -47,9 +47,12 @@ _beside() {
         installed "$name" >/dev/null || echo "$name is not installed, this kernel's own ($stack): install it"
     done
 }
+_own_modules() { # the kernel of a container is not its own: nothing was built for it
+    if [ -d "/lib/modules/$(uname -r)" ]; then modules; else words module | grep -v ' \* \*$'; fi
+}
 _modules() {
     local stack name version why log
-    words module | while read -r stack name version; do
+    _own_modules | while read -r stack name version; do
         [ "$(dkms_is "$name" "$version" "$(uname -r)" </dev/null)" != installed ] || continue
         why="run dkms autoinstall"
         dkms_headers "$(uname -r)" || why="install the headers of this kernel"

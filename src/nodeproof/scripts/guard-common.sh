@@ -4,6 +4,7 @@
 # A line of a set is one of
 #   package NAME VERSION     is installed in this version
 #   module NAME VERSION      DKMS builds it, for each kernel
+#   module * *               the same of whatever DKMS has built for some kernel
 #   loaded NAME VERSION      a kernel module that is loaded, in this version
 #   beside NAME              a package without which no kernel comes; {kernel} is the kernel's version
 export LC_ALL=C PATH=/usr/sbin:/usr/bin:/sbin:/bin
@@ -20,6 +21,12 @@ words() { # words KIND: print `SET WORD...` of all lines of this kind
         [ -f "$at" ] || continue
         stack=${at##*/} stack=${stack%.conf}
         awk -v kind="$1" -v stack="$stack" '$1 == kind { $1 = stack; print }' "$at"
+    done
+}
+modules() { # print SET NAME VERSION of all modules
+    local stack name version
+    words module | while read -r stack name version; do
+        if [ "$name" = '*' ]; then dkms_built </dev/null | sed "s/^/$stack /"; else echo "$stack $name $version"; fi
     done
 }
 unknown_words() { # lines that this program does not understand

@@ -1,9 +1,13 @@
 # shellcheck shell=dash
-# update-guard transaction|trial|boot|status
+# update-guard transaction|trial|boot|status|kernels|pending|reboot
 case ${1:-} in
-    transaction | trial | boot | status) "$@" ;;
+    transaction | trial | boot | status | kernels | pending) "$@" ;;
+    reboot)
+        shift
+        reboot_when "$@"
+        ;;
     *)
-        echo 'update-guard transaction|boot|status' >&2
+        echo 'update-guard transaction|boot|status|kernels|pending|reboot' >&2
         exit 2
         ;;
 esac

@@ -32,6 +32,9 @@ transaction() {
         done <"$work/acts"
         _new_kernels >"$work/kernels"
         while read -r kernel; do _comes "$kernel"; done <"$work/kernels"
+        # Headers alone are enough for DKMS to build, and to fail in the middle of the transaction.
+        _new_headers | sort -u | comm -23 - "$work/kernels" >"$work/headers"
+        while read -r kernel; do _built_for "$kernel"; done <"$work/headers"
     } >"$work/why"
     [ -s "$work/why" ] || return 0
     _refused
@@ -63,18 +66,52 @@ _new_kernels() { # versions of kernels that are not here yet
         s/-unsigned$//
         s/^linux-image-\(unsigned-\)\{0,1\}\([0-9]\{1,\}\.[0-9].*\)$/\2/p' | sort -u
 }
+_new_headers() { # versions of kernels whose headers are not here yet
+    awk '$2 == "-" && $4 ~ /^\// { print $1 }' "$work/acts" |
+        sed -n '/-common\(-rt\)\{0,1\}$/d; s/^linux-headers-\([0-9]\{1,\}\.[0-9].*-[a-z].*\)$/\1/p'
+}
 
 _comes() { # _comes KERNEL: what is wrong with it
-    local stack package module version
-    words beside | while read -r stack package; do
+    local stack package
+    _beside_of | while read -r stack package; do
         package=$(filled "$package" "$1")
         _will_be "$package" || echo "kernel $1 would come without $package ($stack)"
     done >"$work/beside"
     cat "$work/beside"
     [ ! -s "$work/beside" ] || return 0 # nothing to build with
-    words module | while read -r stack module version; do
+    _built_for "$1"
+}
+_beside_of() { # SET PACKAGE of each that no kernel comes without
+    words beside
+    words module | sed -n 's/^\([^ ]*\) \* \*$/\1/p' | while read -r stack; do
+        [ -z "$(dkms_built </dev/null)" ] || echo "$stack linux-headers-{kernel}"
+    done
+}
+_built_for() { # _built_for KERNEL: what of the modules does not build
+    local stack module version
+    _modules_then >"$work/modules"
+    while read -r stack module version; do
         _builds "$1" "$module" "$version" </dev/null >"$work/explained" ||
             echo "kernel $1: $module $version does not build for it ($stack): $(one_line <"$work/explained")"
+    done <"$work/modules"
+}
+_modules_then() { # SET NAME VERSION of all modules after the transaction
+    local stack name version owner action
+    words module | grep -v ' \* \*$'
+    words module | sed -n 's/^\([^ ]*\) \* \*$/\1/p' | while read -r stack; do
+        dkms_built </dev/null | while read -r name version; do
+            owner=$(dpkg-query -S "/usr/src/$name-$version/dkms.conf" 2>/dev/null | sed 's/:.*//')
+            action=$(awk -v name="$owner" '$1 == name { print $4; exit }' "$work/acts")
+            case $action in
+                /*) # it comes in another version, which is the one to try
+                    echo "$owner" >>"$work/owners"
+                    dpkg-deb --fsys-tarfile "$action" | tar -t |
+                        sed -n "s#^\./usr/src/$name-\([^/]*\)/dkms\.conf\$#$stack $name \1#p"
+                    ;;
+                '**REMOVE**') ;;
+                *) echo "$stack $name $version" ;;
+            esac
+        done
     done
 }
 _will_be() { # _will_be PACKAGE: whether it is there after the transaction
@@ -108,7 +145,8 @@ _unpacked() { # what a build needs, and guarded packages, which may bring the so
     while read -r name _ _ action; do
         case $name in
             linux-headers-* | linux-kbuild-* | linux-compiler-* | gcc-* | cpp-* | libgcc-*-dev) ;;
-            *) words package | awk -v name="$name" '$2 == name { found = 1 } END { exit !found }' || continue ;;
+            *) { words package && sed 's/^/- /' "$work/owners" 2>/dev/null; } |
+                awk -v name="$name" '$2 == name { found = 1 } END { exit !found }' || continue ;;
         esac
         case $action in /*) dpkg-deb -x "$action" "$work/root" || return 1 ;; esac
     done <"$work/acts"

@@ -60,6 +60,10 @@ ServiceName = Annotated[
     str,
     grammar(r"^[A-Za-z0-9][A-Za-z0-9_.@-]*\.service$", "a systemd service: name.service"),
 ]
+ServiceStem = Annotated[
+    str,
+    grammar(r"^[A-Za-z0-9][A-Za-z0-9_.@-]*$", "how the name of a service begins", longest=128),
+]
 AbsolutePath = Annotated[
     str,
     grammar(
@@ -86,6 +90,25 @@ SshAlgorithm = Annotated[
     str,
     grammar(r"^[a-z0-9][a-z0-9@._-]+$", "an OpenSSH algorithm name", longest=64),
 ]
+MailAddress = Annotated[
+    str,
+    grammar(
+        r"^[A-Za-z0-9][A-Za-z0-9._+-]*(@[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?)?$",
+        "a mail address, or a user of the node",
+        longest=254,
+    ),
+]
+_DAY = "(Mon|Tue|Wed|Thu|Fri|Sat|Sun)"
+_TIME = "([01][0-9]|2[0-3]):[0-5][0-9]"
+UpdateWindow = Annotated[
+    str,
+    grammar(
+        rf"^({_DAY}((,|-){_DAY})* )?{_TIME}-{_TIME}$",
+        "a window such as 02:00-05:00 or Sat,Sun 22:00-04:00, in the node's time",
+        longest=64,
+    ),
+    AfterValidator(lambda window: _lasts(window)),
+]
 Port = Annotated[int, Field(ge=1, le=65535)]
 
 
@@ -102,6 +125,17 @@ def _no_parent(path: str) -> str:
     if ".." in path.split("/"):
         raise ValueError("must not contain ..")
     return path
+
+
+def _lasts(window: str) -> str:
+    """Refuse a window that ends when it begins, and days that systemd would not understand."""
+    days, _, times = window.rpartition(" ")
+    begin, _, end = times.partition("-")
+    if begin == end:
+        raise ValueError("ends when it begins")
+    if any(part.count("-") > 1 for part in days.split(",")):
+        raise ValueError("has a range of more than two days: Mon-Fri, or Mon,Wed,Fri")
+    return window
 
 
 def _balanced(pattern: str) -> str:

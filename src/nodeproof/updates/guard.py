@@ -25,8 +25,12 @@ _PACKAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9+._-]*")
 _BESIDE = re.compile(r"[A-Za-z0-9][A-Za-z0-9+._-]*\{kernel\}[A-Za-z0-9+._-]*")
 _MODULE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
 _VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+:~_-]*")
-_PARTS = ("dkms", "guard-common", "guard-transaction", "guard-boot", "guard-main")
-_KERNELS = ("linux-image-", "linux-headers-", "linux-modules-")
+_PARTS = (
+    *("dkms", "guard-common", "guard-transaction", "guard-boot", "guard-kernels", "guard-pending"),
+    *("guard-reboot", "guard-main"),
+)
+KERNELS = ("linux-image-", "linux-headers-", "linux-modules-")
+"""How the names of packages of a kernel begin."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,8 @@ class Guard:
     """Kernel modules that must be loaded, as /sys/module calls them, to their versions."""
     beside: tuple[str, ...] = ()
     """Packages without which no kernel comes, such as linux-modules-nvidia-580-open-{kernel}."""
+    built: bool = False
+    """Whether each kernel must have whatever modules DKMS has built for some kernel."""
     unattended_kernels: bool = False
     """Whether unattended upgrades may bring kernels, though there are modules to build."""
 
@@ -54,7 +60,7 @@ class Guard:
         _match(where, _BESIDE, *self.beside)
         for named in (self.packages, self.modules, self.loaded):
             _match(where, _VERSION, *named.values())
-        if not (self.packages or self.modules or self.loaded or self.beside):
+        if not (self.packages or self.modules or self.loaded or self.beside or self.built):
             raise UsageError(f"{where}: it names nothing to guard")
 
     @property
@@ -78,6 +84,7 @@ class Guard:
         lines = [
             *(f"package {name} {version}" for name, version in sorted(self.packages.items())),
             *(f"module {name} {version}" for name, version in sorted(self.modules.items())),
+            *(["module * *"] if self.built else []),
             *(f"loaded {name} {version}" for name, version in sorted(self.loaded.items())),
             *(f"beside {name}" for name in self.needed),
         ]
@@ -88,7 +95,7 @@ class Guard:
 
         apt's configuration knows no escapes; a class of one character is the same.
         """
-        kernels = _KERNELS if self.needed and not self.unattended_kernels else ()
+        kernels = KERNELS if self.needed and not self.unattended_kernels else ()
         names = (re.sub(r"[.+]", r"[\g<0>]", f"{name}$") for name in sorted(self.packages))
         return (*names, *kernels)
 

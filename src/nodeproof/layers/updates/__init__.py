@@ -1,0 +1,1 @@
+"""Security updates that cannot break the GPU stack."""
