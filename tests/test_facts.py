@@ -22,6 +22,7 @@ HARMLESS_ARGUMENTS = {
     "modules.KernelModule": ("i915",),
     "offers.Offers": ("sed",),
     "packages.AptLastWords": ("sed",),
+    "selinux.Booleans": ("container_use_dri",),
     "systemd.Unit": ("ssh.service",),
     "users.AuthorizedKeys": ("daemon",),
 }

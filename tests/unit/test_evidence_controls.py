@@ -16,7 +16,7 @@ from nodeproof.errors import UsageError
 from nodeproof.evidence.controls import CATALOGUE, Control, chosen, controls, going_along, parse
 from nodeproof.layers import LAYER_NAMES, LAYERS
 
-IDS = {"SYS": 8, "SSH": 8, "CTR": 7, "CON": 3, "GPU": 13, "CUD": 6, "ROC": 7, "INT": 5}
+IDS = {"SYS": 8, "SSH": 8, "CTR": 8, "CON": 3, "GPU": 13, "CUD": 6, "ROC": 7, "INT": 5}
 PREFIXES = {
     **{"system": "SYS", "ssh": "SSH", "containers": "CTR", "confinement": "CON"},
     "gpu": "GPU",
@@ -35,7 +35,7 @@ IDENTIFIERS = {
 def test_every_id_is_there_once_and_in_order() -> None:
     wanted = [f"NP-{prefix}-{n:02}" for prefix, many in IDS.items() for n in range(1, many + 1)]
     assert list(controls()) == wanted
-    assert len(controls()) == 57
+    assert len(controls()) == 58
 
 
 @pytest.mark.parametrize("control", controls().values(), ids=lambda control: control.id)
