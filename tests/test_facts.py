@@ -36,9 +36,9 @@ REPOSITORY: dict[str, Any] = {
 APT = AptRepository(**REPOSITORY, suites=("/",))
 DNF = DnfRepository(**REPOSITORY, supplies=("*",))
 OBJECTS: dict[str, tuple[Any, ...]] = {
-    "packages.AptOffers": ("sed,dpkg",),
+    "offers.AptOffers": ("sed,dpkg",),
     "packages.AptTransaction": ("sed=0,sed-",),
-    "packages.DnfOffers": ("sed,dpkg",),
+    "offers.DnfOffers": ("sed,dpkg",),
     "packages.DnfTransaction": ("sed=0,sed-",),
     "packages.RpmMissing": ("sed,dpkg",),
     "repositories.AptRepositoryState": (APT,),

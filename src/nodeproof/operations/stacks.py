@@ -9,8 +9,8 @@ from pyinfra.api import operation
 from pyinfra.api.operation import OperationMeta
 
 from nodeproof.catalog.distributions import PackageManager
-from nodeproof.facts.offers import Offer, Offers
-from nodeproof.facts.packages import OFFERS, PACKAGES, AptPackages, PackagesData
+from nodeproof.facts.offers import OFFERS, Offer, Offers
+from nodeproof.facts.packages import PACKAGES, AptPackages, PackagesData
 from nodeproof.operations import packages
 from nodeproof.operations.journal import Change, Item, Kind
 from nodeproof.operations.outcome import changes
