@@ -134,6 +134,8 @@ FOR_A_REASON = {
     ("catalog.resolve.image", "facts.accelerators"): "models alone; a choice is made of facts",
     ("catalog.resolve.machine", "facts.accelerators"): "models alone; a choice is made of facts",
     ("catalog.resolve.machine", "facts.node"): "models alone; a choice is made of facts",
+    ("catalog.resolve.release", "facts.accelerators"): "models alone; a choice is made of facts",
+    ("catalog.resolve.release", "facts.node"): "models alone; a choice is made of facts",
     ("checks.plugin", "cli.password"): "plain pytest asks for the password as the commands do",
     ("lab.inventory", "settings.problems"): "the nearest spelling, as everywhere",
     ("lab.lab", "settings.problems"): "the nearest spelling, as everywhere",

@@ -83,3 +83,16 @@ def a_module(lines: Iterable[str]) -> LiveModule:
         file_srcversion=said.get("file_srcversion", ""),
         blacklisted="blacklisted" in said,
     )
+
+
+def same_value(one: str, other: str) -> bool:
+    """Tell whether two values of an option are the same: 0x10 and 16, Y and 1."""
+    return _number(one) == _number(other)
+
+
+def _number(text: str) -> int | str:
+    """Return a number, which may be in hexadecimal, else the text; Y and N are 1 and 0."""
+    try:
+        return int({"Y": "1", "N": "0"}.get(text, text), 0)
+    except ValueError:
+        return text

@@ -10,15 +10,15 @@ from testinfra.host import Host
 from nodeproof.catalog.model.stack import IntelRelease
 from nodeproof.catalog.overlay import current
 from nodeproof.catalog.resolve.choice import Refusal, StackChoice
+from nodeproof.catalog.resolve.release import machine_for
 from nodeproof.catalog.versions import is_in_series
 from nodeproof.facts.accelerators import Accelerators
-from nodeproof.facts.gpu import Gpus
 from nodeproof.facts.modules import KernelModule, LiveModule
 from nodeproof.facts.node import NodeFacts
 from nodeproof.facts.offers import Offers
-from nodeproof.facts.packages import AptPackages, PackagesData
+from nodeproof.facts.packages import PackagesData
 from nodeproof.facts.users import Accounts
-from nodeproof.layers.intel.choice import answered, machine, refusal
+from nodeproof.layers.intel.choice import answered, refusal
 from nodeproof.layers.intel.facts import HL_SMI, STATUS, said
 from nodeproof.layers.intel.settings import GROUPS, Settings
 from nodeproof.layers.intel.stack import packages as names
@@ -27,33 +27,11 @@ from nodeproof.repositories.proof import trusted_wrongly
 
 
 @pytest.fixture(scope="module")
-def running(settings: Settings) -> Settings:
-    """Return what is asked of a node that has the accelerators itself."""
-    if settings.image is not None:
-        pytest.skip("the node becomes an image for other machines; it has none of their GPUs")
-    return settings
-
-
-@pytest.fixture(scope="module")
 def dkms(settings: Settings) -> Settings:
     """Return what is asked where the driver is Intel's."""
     if settings.driver != "dkms":
         pytest.skip("the kernel's own driver is asked for")
     return settings
-
-
-@pytest.fixture(scope="module")
-def accelerators(host: Host) -> Accelerators:
-    """Return what the node has."""
-    done = host.run("sh -c %s", Gpus().command())
-    assert done.rc == 0, f"could not look: {done.stderr.strip()}"
-    return Gpus().process(done.stdout.splitlines())
-
-
-@pytest.fixture(scope="module")
-def packages(host: Host) -> PackagesData:
-    """Return what dpkg knows."""
-    return AptPackages().process(host.check_output(AptPackages().command()).splitlines())
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +119,7 @@ def test_driver_is_built_for_the_kernel(
     dkms: Settings, node: NodeFacts, accelerators: Accelerators, release: IntelRelease
 ) -> None:
     """DKMS tells nobody who does not ask that a module did not compile."""
-    kernel = machine(dkms, node, accelerators).accelerators.kernel
+    kernel = machine_for(dkms.image, node, accelerators).accelerators.kernel
     states = {
         one.state for one in accelerators.dkms if (one.name, one.kernel) == (release.dkms, kernel)
     }
@@ -213,9 +191,8 @@ def test_only_these_users_use_gpus(host: Host, settings: Settings, group: str) -
     if settings.users is None:
         pytest.skip("users is not set")
     accounts = Accounts().process(host.check_output(Accounts().command()).splitlines())
-    assert group in accounts.groups, f"there is no group {group}"
-    members = accounts.members(group)
-    assert members == {*settings.users}, f"in {group} are {', '.join(sorted(members)) or 'none'}"
+    wrong = accounts.why_not_only(group, settings.users)
+    assert not wrong, wrong
 
 
 @pytest.mark.control("NP-INT-04")

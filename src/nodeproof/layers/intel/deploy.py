@@ -12,6 +12,7 @@ from nodeproof.catalog.distributions import Distribution, PackageManager
 from nodeproof.catalog.model.stack import IntelRelease
 from nodeproof.catalog.overlay import current
 from nodeproof.catalog.resolve.choice import Refusal, StackChoice
+from nodeproof.catalog.resolve.release import machine_for
 from nodeproof.catalog.whole import Catalog
 from nodeproof.facts.accelerators import Accelerators
 from nodeproof.facts.gpu import Gpus
@@ -41,7 +42,7 @@ def deploy_layer(settings: Settings, node: NodeFacts, distribution: Distribution
             "remove it"
         )
     if settings.driver == "dkms":
-        kernel = choice.machine(settings, node, has).accelerators.kernel
+        kernel = machine_for(settings.image, node, has).accelerators.kernel
         packages.present(
             name="Install what Intel's driver is built with",
             manager=PackageManager.APT,
