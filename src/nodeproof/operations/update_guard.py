@@ -30,7 +30,7 @@ def guarded(manager: PackageManager, guard: Guard) -> Generator[FileUploadComman
     """
     Make packages, modules and kernels that belong together stay so, whoever updates the node.
 
-    Call it before `packages.versions`, which then finds what it brings allowed. With apt, every
+    Call it after `packages.versions`, which is not held against it. With apt, every other
     transaction is held against it and refused where it breaks it, and unattended upgrades leave
     it alone; with dnf, the hold of `packages.versions` does that. After each boot the node looks
     whether all is there, and says what is not.

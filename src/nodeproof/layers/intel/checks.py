@@ -24,6 +24,8 @@ from nodeproof.layers.intel.settings import GROUPS, Settings
 from nodeproof.layers.intel.stack import packages as names
 from nodeproof.layers.intel.stack import repository
 from nodeproof.repositories.proof import trusted_wrongly
+from nodeproof.updates.guard import Guard, built
+from nodeproof.updates.proof import look, problems
 
 
 @pytest.fixture(scope="module")
@@ -171,6 +173,26 @@ def test_packages_held(settings: Settings, packages: PackagesData, release: Inte
     """An unattended upgrade of one package takes it away from the others, which do not fit it."""
     loose = sorted({*names(settings, release)} - {*packages.held})
     assert not loose, f"not on hold: {', '.join(loose)}"
+
+
+@pytest.mark.control("NP-INT-03")
+def test_updates_leave_it_whole(
+    host: Host,
+    settings: Settings,
+    packages: PackagesData,
+    accelerators: Accelerators,
+    release: IntelRelease,
+) -> None:
+    """What is held can still be pulled apart: by a kernel that its driver does not compile for."""
+    told = [(one.name, one.version, one.state) for one in accelerators.dkms]
+    modules = [release.dkms] if settings.driver == "dkms" else []
+    guard = Guard(
+        "intel",
+        {name: packages.installed.get(name, "none") for name in names(settings, release)},
+        built(told, modules),
+    )
+    wrong = problems(guard, host.run(look(guard)).stdout, runs=settings.image is None)
+    assert not wrong, "; ".join(wrong)
 
 
 @pytest.mark.control("NP-INT-03")

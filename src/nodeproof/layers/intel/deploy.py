@@ -90,6 +90,14 @@ def _installed(settings: Settings, release: IntelRelease, place: AptRepository) 
         downgrade=settings.downgrade,
         after=[added],
     )
+    stacks.guarded(
+        name="Guard Intel's driver and software",
+        manager=PackageManager.APT,
+        guard="intel",
+        supplied=dict.fromkeys(names(settings, release), place.uris[0]),
+        version=release.build or "",
+        modules=[release.dkms] if settings.driver == "dkms" else [],
+    )
     return done
 
 

@@ -31,6 +31,8 @@ from nodeproof.layers.rocm.stack import (
     release,
 )
 from nodeproof.repositories.proof import trusted_wrongly
+from nodeproof.updates.guard import Guard, built
+from nodeproof.updates.proof import look, problems
 
 HEALTH = (Topic.PRESENT, Topic.LOG, Topic.ECC, Topic.CLOCKS, Topic.TEMPERATURE)
 OPEN_TO_ALL = r'^[^#]*(kfd|renderD).*MODE:?="0?[0-7]{2}[1-7]"'
@@ -172,6 +174,29 @@ def test_packages_held(
     names |= {*DRIVER_PACKAGES} if settings.driver == "dkms" else set()
     loose = sorted(names - {*packages.held})
     assert not loose, f"not on hold: {', '.join(loose)}"
+
+
+@pytest.mark.control("NP-ROC-03")
+def test_updates_leave_it_whole(
+    host: Host,
+    settings: Settings,
+    packages: PackagesData,
+    accelerators: Accelerators,
+    releases: tuple[Release, ...],
+) -> None:
+    """What is held can still be pulled apart: by a kernel that its driver does not compile for."""
+    dkms = settings.driver == "dkms"
+    every = [*(name for one in releases for name in one.packages)]
+    every += DRIVER_PACKAGES if dkms else ()
+    told = [(one.name, one.version, one.state) for one in accelerators.dkms]
+    modules = ["amdgpu"] if dkms else []
+    guard = Guard(
+        "rocm",
+        {name: packages.installed.get(name, "none") for name in every},
+        built(told, modules),
+    )
+    wrong = problems(guard, host.run(look(guard)).stdout, runs=settings.image is None)
+    assert not wrong, "; ".join(wrong)
 
 
 @pytest.mark.control("NP-ROC-03")
