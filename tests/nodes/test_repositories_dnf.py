@@ -281,6 +281,22 @@ def test_what_is_not_named_stays(rocky: Rocky) -> None:
     rocky.back(run)
 
 
+def test_a_build_beside_another_is_taken_back(rocky: Rocky) -> None:
+    """dnf keeps builds for several kernels; the one that was there before stays."""
+    added = rocky.site.applied(rocky.added()).run
+    rocky.site.sh("dnf -q -y install kmod-nvidia-beside-5.14.0-611.el9")
+    before = rocky.state()
+    newer = "kmod-nvidia-beside-5.14.0-687.el9"
+    run = rocky.site.applied(
+        lambda: packages.present(name="Install the build", manager="dnf", packages=[newer])
+    ).run
+    assert len(rocky.site.sh("rpm -q kmod-nvidia-beside").split()) == 2
+    rocky.back(run)
+    assert rocky.state() == before
+    rocky.site.sh("dnf -q -y remove kmod-nvidia-beside")
+    rocky.back(added)
+
+
 DOWNLOADS: dict[str, tuple[Callable[[Rocky], object], str]] = {
     "a package was changed": (
         lambda rocky: rocky.folder.change_package("libnvidia-nscq", rocky.evr(rpm.OLD)),

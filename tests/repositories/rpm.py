@@ -92,6 +92,9 @@ def _own_folders(paths: Iterable[str]) -> list[str]:
     return sorted(one for one in every if one.startswith(("/usr/src/", "/usr/local/")))
 
 
+BESIDE = Rpm("kmod-nvidia-beside", provides=("installonlypkg(kernel-module)",))
+
+
 def driver(version: str, release: str = "1.el9") -> Source:
     """Return the packages of one driver version."""
     return Source(
@@ -116,6 +119,8 @@ def others() -> list[Source]:
         Source("4.6.0", (Rpm("datacenter-gpu-manager-4-core"),), "1", "1"),
         Source("12.9.1", (Rpm("cuda-toolkit-12-9"),), "", "1"),
         Source("1.0", (Rpm("vendor-telemetry"),), "", "1"),
+        # dnf installs one for each kernel, side by side.
+        *(Source("5.14.0", (BESIDE,), "", f"{build}.el9") for build in (611, 687)),
     ]
 
 
