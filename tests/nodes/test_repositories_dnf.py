@@ -289,9 +289,10 @@ def test_a_build_beside_another_is_taken_back(rocky: Rocky) -> None:
     newer = "kmod-nvidia-beside-5.14.0-687.el9"
     run = rocky.site.applied(
         lambda: packages.present(name="Install the build", manager="dnf", packages=[newer])
-    ).run
+    )
+    assert changed(run.nodes[0]) == ["Install the build"]
     assert len(rocky.site.sh("rpm -q kmod-nvidia-beside").split()) == 2
-    rocky.back(run)
+    rocky.back(run.run)
     assert rocky.state() == before
     rocky.site.sh("dnf -q -y remove kmod-nvidia-beside")
     rocky.back(added)
