@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
+from functools import partial
 from types import MappingProxyType
 
 from pyinfra import host
@@ -11,6 +12,7 @@ from pyinfra.api.operation import OperationMeta
 
 from nodeproof.catalog.distributions import PackageManager
 from nodeproof.facts.dkms import DkmsData, DkmsModules
+from nodeproof.facts.needed import together
 from nodeproof.facts.offers import OFFERS, Offer, Offers
 from nodeproof.facts.packages import PACKAGES, AptPackages, PackagesData
 from nodeproof.operations import packages, update_guard
@@ -167,16 +169,17 @@ def guarded(
                        modules=["nvidia"])
     """
 
-    now: PackagesData = host.get_fact(PACKAGES[manager])
     names = ",".join(sorted({*stack.names, *supplied}))
-    found: dict[str, str] = {}
-    if stack.names:
-        offers: dict[str, tuple[str, ...]] = host.get_fact(OFFERS[manager], names=names)
-        found |= exact(stack, now.installed, offers)
-    if supplied:
-        places: dict[str, tuple[Offer, ...]] = host.get_fact(Offers, names=names)
-        found |= as_supplied(supplied, now.installed, places, version)
-    dkms: DkmsData = host.get_fact(DkmsModules) if modules else DkmsData()
+    now: PackagesData
+    dkms: DkmsData
+    now, dkms, offers, places = together(
+        partial(host.get_fact, PACKAGES[manager]),
+        partial(host.get_fact, DkmsModules) if modules else DkmsData,
+        partial(host.get_fact, OFFERS[manager], names=names) if stack.names else dict,
+        partial(host.get_fact, Offers, names=names) if supplied else dict,
+    )
+    found = exact(stack, now.installed, offers)
+    found |= as_supplied(supplied, now.installed, places, version)
     told = [(one.module, one.version, one.state) for one in dkms.modules]
     yield from update_guard.guarded._inner(
         manager=manager, guard=Guard(guard, found, built(told, modules))
