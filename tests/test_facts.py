@@ -25,6 +25,7 @@ HARMLESS_ARGUMENTS = {
     "packages.AptLastWords": ("sed",),
     "modules.LoadedModules": ("loop",),
     "sysctl.Sysctl": ("kernel.ostype",),
+    "selinux.Booleans": ("container_use_dri",),
     "systemd.Unit": ("ssh.service",),
     "users.AuthorizedKeys": ("daemon",),
 }
@@ -39,9 +40,9 @@ APT = AptRepository(**REPOSITORY, suites=("/",))
 DNF = DnfRepository(**REPOSITORY, supplies=("*",))
 OBJECTS: dict[str, tuple[Any, ...]] = {
     "systemd.Manager": ("DefaultLimitCORE",),
-    "packages.AptOffers": ("sed,dpkg",),
+    "offers.AptOffers": ("sed,dpkg",),
     "packages.AptTransaction": ("sed=0,sed-",),
-    "packages.DnfOffers": ("sed,dpkg",),
+    "offers.DnfOffers": ("sed,dpkg",),
     "packages.DnfTransaction": ("sed=0,sed-",),
     "packages.RpmMissing": ("sed,dpkg",),
     "repositories.AptRepositoryState": (APT,),

@@ -30,6 +30,7 @@ pytestmark = [pytest.mark.nodes, pytest.mark.xdist_group("intel-layer")]
 
 INSTALL = "intel | Install Intel's driver and software"
 BUILT_WITH = "intel | Install what Intel's driver is built with"
+GUARD = "intel | Guard Intel's driver and software"
 GPU, GAUDI = ("8086:0bd5", "gpu"), ("1da3:1060", "gaudi")
 DKMS = f"""#!/bin/sh
 for conf in /usr/src/intel-i915-dkms-*/dkms.conf /usr/src/habanalabs-*/dkms.conf; do
@@ -174,9 +175,12 @@ def test_gpus_software_through_its_life(scene: Scene) -> None:
     again = scene.run("apply", GPU, users=["ada"])
     assert scene.changed(again) == []
     assert scene.failing(GPU, users=["ada"]) == set()
-    assert scene.failing(GPU, users=["ada"], driver="kernel") == {"driver_is_the_kernels_own"}
+    assert scene.failing(GPU, users=["ada"], driver="kernel") == {
+        "driver_is_the_kernels_own",
+        "updates_leave_it_whole",
+    }
     own = scene.run("apply", GPU, users=["ada"], driver="kernel")
-    assert scene.changed(own) == [INSTALL]
+    assert scene.changed(own) == [INSTALL, GUARD]
     assert "intel-i915-dkms" not in scene.sh("dpkg-query -W -f '${Package}\\n'")
     assert scene.failing(GPU, users=["ada"], driver="kernel") == set()
     for done in (own, first):
@@ -193,7 +197,7 @@ def test_gaudis_release_through_its_life(scene: Scene) -> None:
     assert scene.failing(GAUDI, release="1.23") == set()
     assert scene.failing(GAUDI) == {"packages_are_the_releases"}
     newer = scene.run("apply", GAUDI, extras=["tools", "containers"])
-    assert scene.changed(newer) == [INSTALL]
+    assert scene.changed(newer) == [INSTALL, GUARD]
     held = scene.sh("apt-mark showhold").split()
     assert {scene.version(one) for one in held} == {intel.NEW}
     assert "habanalabs-container-runtime" in held
@@ -219,22 +223,27 @@ BREAKS = {
     "one package of another release": (
         f"sed -i '/^Package: habanalabs-thunk$/,/^$/s/^Version: .*/Version: {intel.OLD}/' {STATUS}",
         f"sed -i '/^Package: habanalabs-thunk$/,/^$/s/^Version: .*/Version: {intel.NEW}/' {STATUS}",
-        {"packages_are_the_releases"},
+        {"packages_are_the_releases", "updates_leave_it_whole"},
     ),
     "package removed": (
         "apt-mark unhold habanalabs-rdma-core && dpkg -r habanalabs-rdma-core",
         "apt-get -q -y install habanalabs-rdma-core && apt-mark hold habanalabs-rdma-core",
-        {"packages_are_the_releases", "packages_held"},
+        {"packages_are_the_releases", "packages_held", "updates_leave_it_whole"},
     ),
     "driver that did not compile": (
         "touch /run/not-built",
         "rm /run/not-built",
-        {"driver_is_built_for_the_kernel"},
+        {"driver_is_built_for_the_kernel", "updates_leave_it_whole"},
     ),
     "driver kept away": (
         "echo blacklist habanalabs >/etc/modprobe.d/no.conf",
         "rm /etc/modprobe.d/no.conf",
         {"driver_is_not_kept_away"},
+    ),
+    "guard taken away": (
+        "mv /etc/nodeproof/update-guard.d/intel.conf /run",
+        "mv /run/intel.conf /etc/nodeproof/update-guard.d",
+        {"updates_leave_it_whole"},
     ),
     "repository trusted without a key": (
         f"sed -i.old 's/^Signed-By:.*/Trusted: yes/' {SOURCES}",

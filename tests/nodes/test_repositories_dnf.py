@@ -25,6 +25,8 @@ pytestmark = pytest.mark.nodes
 RELEASES = [
     pytest.param(release, marks=pytest.mark.xdist_group("rocky")) for release in ("9", "10")
 ]
+ROOM_KB = 100
+"""What is left for rpm's database: too little for what a driver's packages say of themselves."""
 EXPIRED = "2024-01-31"
 
 # What a node has: packages, who wanted them, keys that rpm trusts, and all of /etc.
@@ -279,6 +281,60 @@ def test_what_is_not_named_stays(rocky: Rocky) -> None:
     said = rocky.refused(rocky.driver("580.1"))
     assert "no repository offers libnvidia-nscq 3:580.1-1.el" in said
     rocky.back(run)
+
+
+def test_a_build_beside_another_is_taken_back(rocky: Rocky) -> None:
+    """dnf keeps builds for several kernels; the one that was there before stays."""
+    added = rocky.site.applied(rocky.added()).run
+    rocky.site.sh("dnf -q -y install kmod-nvidia-beside-5.14.0-611.el9")
+    before = rocky.state()
+    newer = "kmod-nvidia-beside-5.14.0-687.el9"
+    run = rocky.site.applied(
+        lambda: packages.present(name="Install the build", manager="dnf", packages=[newer])
+    )
+    assert changed(run.nodes[0]) == ["Install the build"]
+    assert len(rocky.site.sh("rpm -q kmod-nvidia-beside").split()) == 2
+    rocky.back(run.run)
+    assert rocky.state() == before
+    rocky.site.sh("dnf -q -y remove kmod-nvidia-beside")
+    rocky.back(added)
+
+
+NARROW = """
+cp -a /var/lib/rpm /run/rpm-before
+mount -t tmpfs -o size=64m,mode=755 rpm /var/lib/rpm
+cp -a /run/rpm-before/. /var/lib/rpm/
+rm -rf /run/rpm-before
+dd if=/dev/zero of=/var/lib/rpm/filler bs=4k 2>/dev/null
+truncate -s -{room}k /var/lib/rpm/filler
+"""
+WIDE = """
+cp -a /var/lib/rpm /run/rpm-now
+umount /var/lib/rpm
+cp -a /run/rpm-now/. /var/lib/rpm/
+rm -rf /run/rpm-now
+"""
+
+
+def test_disk_that_fills_up_in_a_transaction(rocky: Rocky) -> None:
+    """rpm cannot write down what it did: it is said, and goes on when there is room."""
+    bare = rocky.state()
+    first = rocky.site.applied(rocky.driver(rpm.OLD)).run
+    rocky.site.sh(NARROW.format(room=ROOM_KB))
+    try:
+        full = rocky.site.applied(rocky.driver(rpm.NEWER))
+        node = full.nodes[0]
+        assert (node.status, "not enough room" in node.reason) == ("failed", True), node.reason
+    finally:
+        rocky.site.sh("rm -f /var/lib/rpm/filler")
+    done = rocky.site.applied(rocky.driver(rpm.NEWER))
+    assert changed(done.nodes[0]) == ["Install the driver"]
+    assert rocky.versions() == {rocky.evr(rpm.NEWER)}
+    assert changed(rocky.site.apply(rocky.driver(rpm.NEWER))) == []
+    rocky.site.sh(WIDE)
+    for run in (done.run, full.run, first):
+        rocky.back(run)
+    assert rocky.state() == bare
 
 
 DOWNLOADS: dict[str, tuple[Callable[[Rocky], object], str]] = {

@@ -32,6 +32,8 @@ class Rpm:
     """Path to text, beside a file that says which version this is."""
     scripts: Mapping[str, str] = field(default_factory=dict)
     """What rpm runs, by name: post, posttrans, preun."""
+    beside: bool = False
+    """Whether several of its builds can be there, so that they share no file."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +62,7 @@ class Source:
         )
         install = "%install\nmkdir -p %{buildroot}/usr/share/vendor\n"
         install += "".join(
-            f"echo {self.evr} >%{{buildroot}}/usr/share/vendor/{one.name}\n"
-            for one in self.packages
+            f"echo {self.evr} >%{{buildroot}}{self._own(one)}\n" for one in self.packages
         )
         for path, text in (item for one in self.packages for item in one.files.items()):
             install += f"mkdir -p %{{buildroot}}{path.rpartition('/')[0]}\n"
@@ -79,8 +80,11 @@ class Source:
         return (
             f"%package -n {one.name}\nSummary: in name only\n{requires}{relations}"
             f"%description -n {one.name}\nIn name only.\n{scripts}"
-            f"%files -n {one.name}\n/usr/share/vendor/{one.name}\n{files}"
+            f"%files -n {one.name}\n{self._own(one)}\n{files}"
         )
+
+    def _own(self, one: Rpm) -> str:
+        return f"/usr/share/vendor/{one.name}{f'-{self.evr}' if one.beside else ''}"
 
     def _exactly(self, what: str) -> str:
         return what if " " in what else f"{what} = {self.evr}"
@@ -90,6 +94,9 @@ def _own_folders(paths: Iterable[str]) -> list[str]:
     """Return the folders that go with these files, because nobody else has them."""
     every = {str(folder) for path in paths for folder in PurePosixPath(path).parents}
     return sorted(one for one in every if one.startswith(("/usr/src/", "/usr/local/")))
+
+
+BESIDE = Rpm("kmod-nvidia-beside", provides=("installonlypkg(kernel-module)",), beside=True)
 
 
 def driver(version: str, release: str = "1.el9") -> Source:
@@ -116,6 +123,8 @@ def others() -> list[Source]:
         Source("4.6.0", (Rpm("datacenter-gpu-manager-4-core"),), "1", "1"),
         Source("12.9.1", (Rpm("cuda-toolkit-12-9"),), "", "1"),
         Source("1.0", (Rpm("vendor-telemetry"),), "", "1"),
+        # dnf installs one for each kernel, side by side.
+        *(Source("5.14.0", (BESIDE,), "", f"{build}.el9") for build in (611, 687)),
     ]
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from nodeproof.facts.accelerators import Accelerators
 from nodeproof.facts.gpu import Gpus
 
+KERNEL = subprocess.run(["uname", "-r"], capture_output=True, text=True, check=True).stdout.strip()
 ROOTS = (
     *(
         "/sys/",
@@ -82,3 +83,15 @@ class Machine:
         )
         assert (done.returncode, done.stderr) == (0, "")
         return done.stdout.splitlines()
+
+
+def an_hgx(root: Path) -> Machine:
+    """Return an HGX board as /sys has it: ids of bigstack-oss/cubecos issue 259 (H200, 2025-08)."""
+    machine = Machine(root)
+    machine.pci("0000:05:00.0", "10de:22a3", "068000", "nvidia-nvswitch")
+    machine.pci("0000:06:00.0", "10de:22a3", "068000", "nvidia-nvswitch")
+    machine.pci("0000:18:00.0", "10de:2335", "030200", "nvidia", "10de:18be")
+    machine.pci("0000:2a:00.0", "10de:2335", "030200", "nvidia", "10de:18be")
+    machine.pci("0000:19:00.0", "15b3:1021", "020700", "mlx5_core")
+    machine.pci("0000:03:00.0", "1a03:2000", "030000", "ast")
+    return machine

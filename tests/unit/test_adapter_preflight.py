@@ -37,6 +37,11 @@ def test_a_good_node_passes() -> None:
         ({"uid": 1000}, UnreachableError, "commands run as user 1000 instead of root"),
         ({"uid": -1}, UnreachableError, "commands run as user -1"),
         ({"os_version": "11"}, RefusedError, "debian 11 is not supported; supported are Debian"),
+        (
+            {"os_id": "arch", "os_version": "", "os_name": "Arch Linux"},
+            RefusedError,
+            "arch without a version (VERSION_ID) is not supported; supported are Debian 12",
+        ),
         ({"os_id": "", "os_version": ""}, RefusedError, "a system without os-release"),
         ({"init": "openrc"}, RefusedError, "it runs openrc instead of systemd"),
         ({"init": ""}, RefusedError, "it runs no init instead of systemd"),

@@ -134,6 +134,8 @@ FOR_A_REASON = {
     ("catalog.resolve.image", "facts.accelerators"): "models alone; a choice is made of facts",
     ("catalog.resolve.machine", "facts.accelerators"): "models alone; a choice is made of facts",
     ("catalog.resolve.machine", "facts.node"): "models alone; a choice is made of facts",
+    ("catalog.resolve.release", "facts.accelerators"): "models alone; a choice is made of facts",
+    ("catalog.resolve.release", "facts.node"): "models alone; a choice is made of facts",
     ("checks.plugin", "cli.password"): "plain pytest asks for the password as the commands do",
     ("settings.site", "evidence.controls"): "an exception names a control that exists",
     ("lab.inventory", "settings.problems"): "the nearest spelling, as everywhere",

@@ -87,7 +87,7 @@ def test_what_layers_ask_for_is_there() -> None:
     ("os_id", "version", "named"),
     [
         ("debian", "11", "debian 11"),
-        ("debian", "", "debian"),
+        ("debian", "", "debian without a version (VERSION_ID)"),
         ("fedora", "43", "fedora 43"),
         ("", "", "a system without os-release"),
         ("Debian", "13", "Debian 13"),

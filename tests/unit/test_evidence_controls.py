@@ -29,8 +29,8 @@ from nodeproof.layers import LAYER_NAMES, LAYERS
 from nodeproof.settings.reference import is_check, marked
 
 IDS = {
-    **{"SYS": 8, "KRN": 12, "SSH": 8, "CTR": 7, "CON": 3, "GPU": 13, "CUD": 6, "ROC": 7, "INT": 5},
-    "HRD": 26,
+    **{"SYS": 8, "KRN": 12, "SSH": 8, "CTR": 8, "CON": 3, "GPU": 13, "CUD": 6, "ROC": 7, "INT": 5},
+    **{"HRD": 26, "NET": 7, "AUD": 11, "UPD": 7},
 }
 PREFIXES = {
     **{"system": "SYS", "ssh": "SSH", "containers": "CTR", "confinement": "CON"},
@@ -40,6 +40,9 @@ PREFIXES = {
     "rocm": "ROC",
     "intel": "INT",
     "hardening": "HRD",
+    "network": "NET",
+    "audit": "AUD",
+    "updates": "UPD",
 }
 STANDARDS = (
     *("cis_debian12", "cis_debian13", "cis_ubuntu2204", "cis_ubuntu2404"),
@@ -52,7 +55,7 @@ STANDARDS = (
 def test_every_id_is_there_once_and_in_order() -> None:
     wanted = [f"NP-{prefix}-{n:02}" for prefix, many in IDS.items() for n in range(1, many + 1)]
     assert list(controls()) == wanted
-    assert len(controls()) == 95
+    assert len(controls()) == 121
 
 
 @pytest.mark.parametrize("control", controls().values(), ids=lambda control: control.id)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import getpass
+import hashlib
 import shlex
 import subprocess
+from base64 import urlsafe_b64encode
 from pathlib import Path
 from typing import Any
 
@@ -55,11 +58,15 @@ class Host:
             return _done("", arguments[1] == self.may[arguments[0]])
         words = tuple(map(shlex.quote, arguments))
         done = subprocess.run(["sh", "-c", command % words], capture_output=True, text=True)
-        return _done(done.stdout, done.returncode == 0)
+        return _done(done.stdout, done.returncode == 0, done.stderr)
+
+    def check_output(self, command: str, *arguments: str) -> str:
+        return str(self.run(command, *arguments).stdout)
 
 
-def _done(stdout: str, well: bool = True) -> Any:
-    return type("Done", (), {"stdout": stdout, "succeeded": well, "failed": not well})
+def _done(stdout: str, well: bool = True, stderr: str = "") -> Any:
+    said = {"stdout": stdout, "stderr": stderr, "rc": 0 if well else 1}
+    return type("Done", (), {**said, "succeeded": well, "failed": not well})
 
 
 devices = checks.devices.__wrapped__  # type: ignore[attr-defined]
@@ -105,3 +112,88 @@ def test_libtpu_of_an_environment(tmp_path: Path) -> None:
         checks.test_libtpu_is_the_one_asked_for(Host(), asked)
     with pytest.raises(pytest.skip.Exception):
         checks.test_libtpu_is_the_one_asked_for(Host(), Tpu())
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> Path:
+    """An environment with a libtpu as pip installs and records it, and a JAX that needs it."""
+    packages = tmp_path / "lib/python3.12/site-packages"
+    (packages / "libtpu-0.0.23.dist-info").mkdir(parents=True)
+    (packages / "libtpu").mkdir()
+    (packages / "libtpu/libtpu.so").write_text("a library")
+    told = urlsafe_b64encode(hashlib.sha256(b"a library").digest()).decode().rstrip("=")
+    (packages / "libtpu-0.0.23.dist-info/RECORD").write_text(
+        f"libtpu/__init__.py,sha256=AAAA,0\nlibtpu/libtpu.so,sha256={told},9\n"
+    )
+    (packages / "jax-0.7.2.dist-info").mkdir()
+    # As in the METADATA of jax 0.7.2.
+    (packages / "jax-0.7.2.dist-info/METADATA").write_text(
+        'Name: jax\nRequires-Dist: libtpu==0.0.23; extra == "tpu"\nRequires-Dist: requests\n'
+    )
+    return tmp_path
+
+
+def test_libtpu_that_was_copied_over(environment: Path) -> None:
+    asked = Tpu(libtpu={str(environment): "0.0.23"})
+    checks.test_libtpu_is_the_one_that_was_installed(Host(), asked)
+    record = environment / "lib/python3.12/site-packages/libtpu-0.0.23.dist-info/RECORD"
+    (environment / "lib/python3.12/site-packages/libtpu/libtpu.so").write_text("a nightly one")
+    checks.test_libtpu_is_the_one_asked_for(Host(), asked)
+    with pytest.raises(AssertionError, match="is not the one that pip installed"):
+        checks.test_libtpu_is_the_one_that_was_installed(Host(), asked)
+    record.unlink()
+    with pytest.raises(AssertionError, match=r"pip did not record the libtpu\.so"):
+        checks.test_libtpu_is_the_one_that_was_installed(Host(), asked)
+    with pytest.raises(pytest.skip.Exception):
+        checks.test_libtpu_is_the_one_that_was_installed(Host(), Tpu())
+
+
+def test_libtpu_that_jax_was_not_built_with(environment: Path) -> None:
+    asked = Tpu(libtpu={str(environment): "0.0.23"})
+    checks.test_libtpu_is_one_that_its_users_need(Host(), asked)
+    other = Tpu(libtpu={str(environment): "0.0.24"})
+    with pytest.raises(
+        AssertionError, match=r"jax-0\.7\.2 in .* needs libtpu==0\.0\.23, not 0\.0\.24"
+    ):
+        checks.test_libtpu_is_one_that_its_users_need(Host(), other)
+    (environment / "lib/python3.12/site-packages/jax-0.7.2.dist-info/METADATA").unlink()
+    with pytest.raises(pytest.skip.Exception):
+        checks.test_libtpu_is_one_that_its_users_need(Host(), other)
+
+
+def test_who_may_write_an_environment(environment: Path) -> None:
+    me = getpass.getuser()
+    asked = Tpu(users=[me], libtpu={str(environment): "0.0.23"})
+    checks.test_only_root_and_users_write_environments(Host(), asked)
+    library = environment / "lib/python3.12/site-packages/libtpu/libtpu.so"
+    library.chmod(0o666)
+    with pytest.raises(AssertionError, match="with mode 666"):
+        checks.test_only_root_and_users_write_environments(Host(), asked)
+    with pytest.raises(AssertionError, match="could not look"):
+        checks.test_only_root_and_users_write_environments(
+            Host(), Tpu(libtpu={"/nowhere": "0.0.1"})
+        )
+
+
+@pytest.mark.parametrize(
+    ("said", "wrong"),
+    [
+        ("", False),
+        ("ml ml 644\nml ml 755", False),
+        ("ml ml 664", False),
+        ("root root 775", False),
+        ("ml staff 664", True),
+        ("ml staff 644", False),
+        ("ops ops 644", True),
+        ("root root 777", True),
+    ],
+)
+def test_owners_and_modes(said: str, wrong: bool) -> None:
+    """On Ubuntu what users make is writable by the group of their own name."""
+    host = type("Host", (), {"run": lambda *_: _done(said)})()
+    asked = Tpu(users=["ml"], libtpu={"/opt/jax": "0.0.23"})
+    if wrong:
+        with pytest.raises(AssertionError, match="/opt/jax has files of"):
+            checks.test_only_root_and_users_write_environments(host, asked)
+    else:
+        checks.test_only_root_and_users_write_environments(host, asked)

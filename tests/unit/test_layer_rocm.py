@@ -13,6 +13,7 @@ from pyinfra.context import ctx_host
 from nodeproof.catalog.distributions import distributions
 from nodeproof.catalog.resolve.asked import joined
 from nodeproof.catalog.resolve.choice import Refusal, StackChoice
+from nodeproof.catalog.resolve.release import machine_for
 from nodeproof.catalog.whole import Catalog, bundle, folder, merged, shipped
 from nodeproof.facts.accelerators import Accelerators, Gpu
 from nodeproof.facts.node import NodeFacts
@@ -168,7 +169,7 @@ def test_image_is_for_machines_that_are_not_here() -> None:
     (one,) = chosen(CONTAINER, **NEW, image=IMAGE)
     assert one.version == "7.14"
     assert "set image.kernel" in refused(CONTAINER, **NEW, image={"gpus": ["1002:74a1"]})
-    own = choice.machine(settings(image={"gpus": ["1002:740c"]}), DEBIAN_12, BARE).accelerators
+    own = machine_for(settings(image={"gpus": ["1002:740c"]}).image, DEBIAN_12, BARE).accelerators
     assert (own.kernel, [gpu.device_id for gpu in own.gpus]) == (BARE.kernel, ["740c"])
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Mapping
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,11 @@ import pytest
 from nodeproof.operations.journal import program
 from nodeproof.operations.packages import locked_out
 from nodeproof.scripts import text
+
+
+def node_text(part: str) -> str:
+    return (files("nodeproof") / "node" / f"{part}.sh").read_text(encoding="utf-8")
+
 
 SAYS = """#!/bin/sh
 printf '%s %s\\n' "${{0##*/}}" "$*" >>{folder}/calls
@@ -132,3 +138,44 @@ def test_who_holds_the_lock_is_said() -> None:
         "another package manager is at work: process 77 (unattended-upgr) has held "
         "/var/lib/dpkg/lock-frontend for 300 s; apply again when it is done"
     )
+def asked(folder: Path, function: str) -> list[str]:
+    """Return what a function of the node's program says."""
+    parts = ("common", "items", "files", "accounts", "packages", "dnf")
+    (folder / "parts").write_text("\n".join(node_text(part) for part in parts))
+    argv = ["dash", "-c", f". {folder}/parts; {function}"]
+    path = f"{folder}/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+    environment = os.environ | {"PATH": path, "NODEPROOF_HOME": str(folder)}
+    done = subprocess.run(argv, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+BUILDS = {
+    "rpm -qa*": (
+        r"printf '%b' 'kernel-devel\t5.14.0-687\nkernel-devel\t5.14.0-611\n"
+        r"nvidia-open\t3:595-1\nnvidia-open\t3:580-1\ngpg-pubkey\t1-1\n'"
+    ),
+    "rpm -q*--whatprovides*": (
+        r"printf '%b' '\tkernel-devel\n\tkernel-devel\nno package provides kernel-PAE\n'; exit 3"
+    ),
+}
+
+
+def test_builds_side_by_side_are_packages_of_their_own(bare: Path) -> None:
+    """Of a package that dnf was cut off from replacing, the older version was there first."""
+    stand_in(bare, "rpm", BUILDS)
+    assert asked(bare, "_dnf_installed") == [
+        "kernel-devel-5.14.0-611\t5.14.0-611",
+        "kernel-devel-5.14.0-687\t5.14.0-687",
+        "nvidia-open\t3:580-1",
+    ]
+    assert asked(bare, "_dnf_full kernel-devel-5.14.0-687=5.14.0-687") == [
+        "kernel-devel-5.14.0-687"
+    ]
+    assert asked(bare, "_dnf_full nvidia-open=3:580-1") == ["nvidia-open-3:580-1"]
+
+
+def test_builds_are_not_what_a_transaction_replaced(bare: Path) -> None:
+    stand_in(bare, "rpm dnf", {"rpm -q -- kernel-devel*": "exit 0", **BUILDS})
+    (bare / "dnf-unfinished").write_text("kernel-devel.x86_64 kernel-devel-5.14.0-687.x86_64\n")
+    assert not [one for one in whole(bare) if "-e --nodeps" in one]

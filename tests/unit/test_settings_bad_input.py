@@ -46,9 +46,9 @@ def users(**user: object) -> dict[str, Any]:
 # fmt: off
 CASES: dict[str, tuple[dict[Any, Any], str, str, str]] = {
     # layers
-    "layer misspelt": ({"shh": {}}, "shh", "system, kernel, gpu, cuda, rocm, intel, containers, confinement, ssh, hardening", "ssh"),
-    "layer misspelt, no dictionary": ({"systm": 1}, "systm", "system, kernel, gpu, cuda, rocm, intel, containers", "system"),
-    "layer in capitals": ({"SSH": {}}, "SSH", "system, kernel, gpu, cuda, rocm, intel, containers", ""),
+    "layer misspelt": ({"shh": {}}, "shh", "system, kernel, network, gpu, cuda, rocm, intel, containers, confinement, ssh, hardening, audit, updates", "ssh"),
+    "layer misspelt, no dictionary": ({"systm": 1}, "systm", "system, kernel, network, gpu, cuda, rocm, intel, containers", "system"),
+    "layer in capitals": ({"SSH": {}}, "SSH", "system, kernel, network, gpu, cuda, rocm, intel, containers", ""),
     "layer that is not there": ({"openpbs": {}}, "openpbs", "own keys begin with x_", ""),
     "layer is a word": ({"ssh": "yes"}, "ssh", "a dictionary, ssh = {…}", ""),
     "layer is a number": ({"ssh": 5}, "ssh", "a dictionary", ""),

@@ -11,7 +11,16 @@ import pytest
 from tests.recorded import edited, recorded
 
 from nodeproof.errors import UsageError
-from nodeproof.updates.guard import PROGRAM, SETS, Guard, hook_text, parse, program, unit_text
+from nodeproof.updates.guard import (
+    PROGRAM,
+    SETS,
+    Guard,
+    built,
+    hook_text,
+    parse,
+    program,
+    unit_text,
+)
 from nodeproof.updates.proof import problems
 
 KERNEL = "6.12.117+deb13-amd64"
@@ -310,3 +319,21 @@ def test_nothing_waits_for_the_unit() -> None:
     assert "Before=" not in unit
     assert "TimeoutStartSec=" in unit
     assert f'"{PROGRAM} transaction"' in hook_text()
+
+
+def test_of_several_versions_the_installed_one_counts() -> None:
+    told = [
+        ("amdgpu", "6.16", "installed"),
+        ("amdgpu", "6.12", "added"),
+        ("nvidia", "580", "installed"),
+    ]
+    assert built(told, ["amdgpu"]) == {"amdgpu": "6.16"}
+    assert built(told[1:], ["amdgpu"]) == {"amdgpu": "6.12"}
+    assert built(told, []) == {}
+
+
+def test_an_image_is_not_asked_what_it_runs() -> None:
+    said = f"== set \n{GSP.text()}== owner root 644 root 755\n== unit enabled\n== status \n"
+    said += "nvidia is not built for the running kernel\n== code 1\n"
+    assert problems(GSP, said, runs=False) == []
+    assert problems(GSP, said) == ["nvidia is not built for the running kernel"]

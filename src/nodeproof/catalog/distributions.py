@@ -81,7 +81,8 @@ def distribution(os_id: str, os_version: str) -> Distribution:
     for row in distributions().values():
         if os_id in row.ids and is_in_series(os_version, row.version):
             return row
-    named = f"{os_id} {os_version}".strip() or "a system without os-release"
+    named = f"{os_id} {os_version or 'without a version (VERSION_ID)'}"
+    named = named if os_id else "a system without os-release"
     titles = ", ".join(row.title for row in distributions().values())
     raise UnsupportedDistributionError(f"{named} is not supported; supported are {titles}")
 

@@ -149,6 +149,14 @@ def accelerators(host: Host) -> Accelerators:
     return Gpus().process(host.check_output("sh -c %s", Gpus().command()).splitlines())
 
 
+@pytest.fixture(scope="module")
+def running(settings: LayerSettings) -> LayerSettings:
+    """Return what is asked of a node that has the accelerators itself."""
+    if getattr(settings, "image", None) is not None:
+        pytest.skip("the node becomes an image for other machines; it has none of their GPUs")
+    return settings
+
+
 @pytest.fixture(scope="session")
 def burn_in(request: pytest.FixtureRequest) -> int:
     """Return how many seconds a part of the burn-in takes, where one is asked for."""

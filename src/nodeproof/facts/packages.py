@@ -64,19 +64,6 @@ class _Packages(FactBase[PackagesData]):
         return whole | nailed | {f"half installed package {name}": "" for name in value.broken}
 
 
-class _Offers(FactBase[dict[str, tuple[str, ...]]]):
-    """What a package manager's repositories have."""
-
-    called = "the versions that repositories offer"
-    uncounted = "lists are fetched by timers; what a plan makes of them is counted"
-
-    @staticmethod
-    @override
-    def default() -> dict[str, tuple[str, ...]]:
-        """Return that nothing is offered."""
-        return {}
-
-
 class _Transaction(FactBase[Transaction]):
     """What a package manager would do; `words` are ``NAME=VERSION`` or ``NAME-``, with commas."""
 
@@ -132,38 +119,6 @@ class AptPackages(_Packages):
                 broken.append(name)
         fresh, own = (word in output[-3:] for word in ("fresh", "own"))
         return PackagesData(installed, tuple(broken), tuple(held), fresh, own)
-
-
-class AptOffers(_Offers):
-    """
-    The versions of packages that repositories offer, newest first.
-
-    .. code:: python
-
-        {"nvidia-open": ("595.91.07-1", "580.178.04-1")}
-    """
-
-    @override
-    def requires_command(self, names: str) -> str:
-        """Return the program without which nothing is known."""
-        return "apt-cache"
-
-    @override
-    def command(self, names: str) -> StringCommand:
-        """Return a command that lists them; `names` are package names, with commas."""
-        script = 'echo "$1" | tr , "\\n" | xargs -r apt-cache madison -- 2>/dev/null || true'
-        return StringCommand("sh", "-c", QuoteString(script), "sh", QuoteString(names))
-
-    @override
-    def process(self, output: list[str]) -> dict[str, tuple[str, ...]]:
-        """Parse ``name | version | index`` lines; apt prints a name's newest first."""
-        offers: dict[str, list[str]] = {}
-        for line in output:
-            cells = [cell.strip() for cell in line.split("|")]
-            if len(cells) == 3 and cells[2].endswith("Packages"):
-                versions = offers.setdefault(cells[0], [])
-                versions += [] if cells[1] in versions else [cells[1]]
-        return {name: tuple(versions) for name, versions in offers.items()}
 
 
 _SIMULATE = r"""
@@ -284,32 +239,6 @@ class DnfPackages(_Packages):
         )
 
 
-class DnfOffers(_Offers):
-    """
-    The same as AptOffers for dnf; a name may be of one build, such as kernel-devel-5.14.0-687.el9.
-
-    .. code:: python
-
-        {"nvidia-open": ("3:580.178.04-1.el9", "3:580.126.09-1.el9")}
-    """
-
-    @override
-    def requires_command(self, names: str) -> str:
-        """Return the program without which nothing is known."""
-        return "dnf"
-
-    @override
-    def command(self, names: str) -> StringCommand:
-        """Return a program that lists them; `names` are package names, with commas."""
-        each = (QuoteString(name) for name in names.split(","))
-        return StringCommand("sh", "-c", _WITH_DNF, "sh", _DNF_TRANSACTION, "offers", *each)
-
-    @override
-    def process(self, output: list[str]) -> dict[str, tuple[str, ...]]:
-        """Parse what the program printed."""
-        return dict(transaction(output).offers)
-
-
 class RpmMissing(FactBase[tuple[str, ...]]):
     """
     Which of some packages are not installed; a name may be of one build.
@@ -380,8 +309,3 @@ PACKAGES: Mapping[PackageManager, type[_Packages]] = {
     PackageManager.DNF: DnfPackages,
 }
 """What a package manager knows, by which it is."""
-OFFERS: Mapping[PackageManager, type[_Offers]] = {
-    PackageManager.APT: AptOffers,
-    PackageManager.DNF: DnfOffers,
-}
-"""What its repositories have."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
@@ -39,6 +40,13 @@ class AccountsData(Selective):
         """Return everybody in a group, also those whose own group it is."""
         own = frozenset(user.name for user in self.users.values() if user.group == group)
         return self.groups.get(group, frozenset()) | own
+
+    def why_not_only(self, group: str, members: Iterable[str]) -> str:
+        """Return what is wrong where others than these are in a group, or there is none."""
+        if group not in self.groups:
+            return f"there is no group {group}"
+        found = self.members(group)
+        return "" if found == {*members} else f"in {group} are {', '.join(sorted(found)) or 'none'}"
 
     @override
     def counted(self) -> Self:

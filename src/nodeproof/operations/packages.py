@@ -12,12 +12,12 @@ from pyinfra.api.operation import OperationMeta
 
 from nodeproof.catalog.distributions import PackageManager
 from nodeproof.facts.journal import PROGRAM
+from nodeproof.facts.offers import DnfOffers
 from nodeproof.facts.packages import (
     PACKAGES,
     AptLastWords,
     AptPackages,
     AptTransaction,
-    DnfOffers,
     DnfTransaction,
     PackagesData,
     RpmMissing,

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
+from functools import partial
+from types import MappingProxyType
 
 from pyinfra import host
-from pyinfra.api import operation
+from pyinfra.api import FileUploadCommand, operation
 from pyinfra.api.operation import OperationMeta
 
 from nodeproof.catalog.distributions import PackageManager
-from nodeproof.facts.offers import Offer, Offers
-from nodeproof.facts.packages import OFFERS, PACKAGES, AptPackages, PackagesData
-from nodeproof.operations import packages
+from nodeproof.facts.dkms import DkmsData, DkmsModules
+from nodeproof.facts.needed import together
+from nodeproof.facts.offers import OFFERS, Offer, Offers
+from nodeproof.facts.packages import PACKAGES, AptPackages, PackagesData
+from nodeproof.operations import packages, update_guard
 from nodeproof.operations.journal import Change, Item, Kind
 from nodeproof.operations.outcome import changes
 from nodeproof.repositories.stack import NEWEST, Stack, exact, is_version
+from nodeproof.updates.guard import Guard, built
 
+_NOTHING = Stack()
 _LOG = "/run/nodeproof/packages.log"
 _BY_APT = "apt-get -q -o DPkg::Lock::Timeout=300 update"
 _BY_DNF = "dnf -q -y makecache --refresh"
@@ -133,6 +139,50 @@ def supplied(
         without=without,
         allow_downgrade=downgrade,
         after=after,
+    )
+
+
+@operation()
+def guarded(
+    manager: PackageManager,
+    guard: str,
+    stack: Stack = _NOTHING,
+    supplied: Mapping[str, str] = MappingProxyType({}),
+    version: str = "",
+    modules: Sequence[str] = (),
+) -> Generator[FileUploadCommand | Change]:
+    """
+    Make no update pull apart what `installed` or `supplied` installed; call it after them.
+
+    + manager: the distribution's package manager, from the catalog
+    + guard: the name of the guarded set, e.g. gpu
+    + stack: what was installed by `installed`
+    + supplied: what was installed by `supplied`, with the address of each repository
+    + version: the one that all of these have; empty: what each repository has
+    + modules: what DKMS builds of it, by the names that DKMS has
+
+    **Example:**
+
+    .. code:: python
+
+        stacks.guarded(name="Guard the driver", manager="apt", guard="gpu", stack=stack,
+                       modules=["nvidia"])
+    """
+
+    names = ",".join(sorted({*stack.names, *supplied}))
+    now: PackagesData
+    dkms: DkmsData
+    now, dkms, offers, places = together(
+        partial(host.get_fact, PACKAGES[manager]),
+        partial(host.get_fact, DkmsModules) if modules else DkmsData,
+        partial(host.get_fact, OFFERS[manager], names=names) if stack.names else dict,
+        partial(host.get_fact, Offers, names=names) if supplied else dict,
+    )
+    found = exact(stack, now.installed, offers)
+    found |= as_supplied(supplied, now.installed, places, version)
+    told = [(one.module, one.version, one.state) for one in dkms.modules]
+    yield from update_guard.guarded._inner(
+        manager=manager, guard=Guard(guard, found, built(told, modules))
     )
 
 

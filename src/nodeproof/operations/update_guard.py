@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from functools import partial
 
 from pyinfra import host
 from pyinfra.api import FileUploadCommand, OperationValueError, operation
 
 from nodeproof.catalog.distributions import PackageManager
 from nodeproof.facts.files import FileState, FileStateData
+from nodeproof.facts.needed import together
 from nodeproof.facts.systemd import Unit, UnitData
 from nodeproof.operations import files, systemd
 from nodeproof.operations.journal import Change
@@ -30,7 +32,7 @@ def guarded(manager: PackageManager, guard: Guard) -> Generator[FileUploadComman
     """
     Make packages, modules and kernels that belong together stay so, whoever updates the node.
 
-    Call it before `packages.versions`, which then finds what it brings allowed. With apt, every
+    Call it after `packages.versions`, which is not held against it. With apt, every other
     transaction is held against it and refused where it breaks it, and unattended upgrades leave
     it alone; with dnf, the hold of `packages.versions` does that. After each boot the node looks
     whether all is there, and says what is not.
@@ -48,12 +50,17 @@ def guarded(manager: PackageManager, guard: Guard) -> Generator[FileUploadComman
         ))
     """
 
+    wanted = _wanted(manager, guard)
+    unit: UnitData
+    unit, *are = together(
+        partial(host.get_fact, Unit, unit=UNIT),
+        *(partial(_is, path, *content) for path, content in wanted.items()),
+    )
     wrong = {
         path: content
-        for path, content in _wanted(manager, guard).items()
-        if not _is(path, *content)
+        for (path, content), right in zip(wanted.items(), are, strict=True)
+        if not right
     }
-    unit: UnitData = host.get_fact(Unit, unit=UNIT)
     if not wrong and unit.enabled:
         host.noop(f"{guard.stack} is guarded as asked")
         return

@@ -6,7 +6,7 @@ export LC_ALL=C DEBIAN_FRONTEND=noninteractive
 note=/var/lib/nodeproof/apt-unfinished
 again() { # again WORD...
     apt-get -y -q --no-install-recommends -o "DPkg::Lock::Timeout=$lock" \
-        -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold "$@"
+        -o Nodeproof::UpdateGuard=off -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold "$@"
 }
 
 lock=$1

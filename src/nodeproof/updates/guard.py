@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 
@@ -105,6 +105,17 @@ class Guard:
             f'Unattended-Upgrade::Package-Blacklist:: "{pattern}";\n' for pattern in self.patterns()
         )
         return f"// {_HEADER}" + "".join(lines)
+
+
+def built(told: Iterable[tuple[str, str, str]], names: Collection[str]) -> dict[str, str]:
+    """Return which version of each of these modules counts: the one that is installed, if any.
+
+    + told: name, version and state, as DKMS says them
+    """
+    ours = [one for one in told if one[0] in names]
+    return {
+        name: version for name, version, _ in sorted(ours, key=lambda one: one[2] == "installed")
+    }
 
 
 def hook_text() -> str:

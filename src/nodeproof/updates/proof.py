@@ -27,11 +27,12 @@ def look(guard: Guard) -> str:
     return " ".join(map(shlex.quote, words))
 
 
-def problems(guard: Guard, said: str) -> list[str]:
+def problems(guard: Guard, said: str, *, runs: bool = True) -> list[str]:
     """Return why a node does not have this guard, or is not whole; nothing where it is.
 
     + guard: what is asked for
     + said: what `look` printed on the node
+    + runs: whether the node runs what is guarded; an image is for a kernel that does not run here
     """
     parts = _parts(said)
     if missing := {"set", "owner", "unit", "status", "code"} - parts.keys():
@@ -45,7 +46,7 @@ def problems(guard: Guard, said: str) -> list[str]:
         found += _apt(guard, parts["apt"][1:])
     if parts["unit"][0] != "enabled":
         found.append(f"{UNIT} does not look after a boot: it is {parts['unit'][0] or 'missing'}")
-    if parts["code"][0] != "0":
+    if runs and parts["code"][0] != "0":
         found += [line.strip() for line in parts["status"][1:]] or [f"{PROGRAM} fails"]
     return found
 

@@ -22,6 +22,18 @@ KernelRelease = Annotated[
 ]
 
 
+class Booting(LayerSettings):
+    """The machines that an image is for, whoever made their accelerators."""
+
+    gpus: list[str] = setting(
+        ..., "their accelerators, each kind once, as lspci -n names them", min_length=1
+    )
+    kernel: KernelRelease | None = setting(
+        None, "the kernel that they boot; none: the one that runs where the image is made"
+    )
+    secure_boot: bool = setting(False, "whether their firmware has Secure Boot on")
+
+
 class Image(LayerSettings):
     """The machines that an image is for."""
 

@@ -23,15 +23,13 @@ from pyinfra.api.facts import get_fact as _read_fact
 from pyinfra.api.host import Host
 from pyinfra.context import ctx_inventory, ctx_state
 
+from nodeproof.facts.needed import NeedFact
+
 TOGETHER = 64
 """Facts under way at once on one host."""
 
 _CACHE = "nodeproof_facts"
 _mode = local()
-
-
-class NeedFact(BaseException):
-    """A fact is not known yet; it has been noted."""
 
 
 @dataclass(frozen=True)

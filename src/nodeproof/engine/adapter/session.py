@@ -24,6 +24,7 @@ from nodeproof.engine.adapter.guard import Guard
 from nodeproof.engine.adapter.planned import Planned, shown
 from nodeproof.engine.result import Change, ChangeStatus
 from nodeproof.errors import NodeproofError, RefusedError, UnreachableError, said
+from nodeproof.facts.needed import NeedFact
 from nodeproof.operations import journal
 from nodeproof.operations.journal import OpenRun
 
@@ -140,7 +141,7 @@ class Session:
 
     def along(self, cls: type, **arguments: Any) -> None:
         """Have a fact read together with the next ones; `known` and `fact` then cost nothing."""
-        with self._context(), suppress(facts.NeedFact):
+        with self._context(), suppress(NeedFact):
             self.cache.noting(lambda: self.host.get_fact(cls, **arguments))
 
     def known(self, cls: type, **arguments: Any) -> Any:
@@ -178,7 +179,7 @@ class Session:
                 try:
                     self.cache.noting(deploy)
                     return
-                except facts.NeedFact:
+                except NeedFact:
                     self._forget_operations()
                     self._reading(self.cache.fetch)
 
@@ -301,7 +302,7 @@ class Session:
     def _can_evaluate(self, op: str) -> bool:
         try:
             self.cache.noting(lambda: list(self._data(op).command_generator()))
-        except facts.NeedFact:
+        except NeedFact:
             return False
         except Exception:  # said when its turn comes, unless an earlier change mends it
             return True
@@ -312,7 +313,7 @@ class Session:
         self.state.is_executing = True  # pyinfra looks at _if only then
         try:
             commands = self.cache.noting(lambda: list(data.command_generator()))
-        except facts.NeedFact:
+        except NeedFact:
             return False
         except Exception as error:
             if str(error) == _NOT_YET:

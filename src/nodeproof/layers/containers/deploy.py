@@ -13,11 +13,22 @@ from nodeproof.catalog.resolve.text import in_one_line
 from nodeproof.facts.accelerators import Accelerators
 from nodeproof.facts.gpu import Gpus
 from nodeproof.facts.node import NodeFacts
+from nodeproof.facts.selinux import Booleans, BooleansData
 from nodeproof.layers.containers import configuration, operations
+from nodeproof.layers.containers import selinux as devices
 from nodeproof.layers.containers.facts import Crio
 from nodeproof.layers.containers.settings import AMD_PACKAGE, NVIDIA_CONF, Settings
 from nodeproof.layers.containers.stack import OURS, Toolkit, answered, toolkit
-from nodeproof.operations import files, merged, packages, repositories, stacks, systemd, users
+from nodeproof.operations import (
+    files,
+    merged,
+    packages,
+    repositories,
+    selinux,
+    stacks,
+    systemd,
+    users,
+)
 from nodeproof.repositories.stack import is_version
 
 PODMAN_CONF = "/etc/containers/containers.conf.d/50-nodeproof.conf"
@@ -45,12 +56,15 @@ def deploy_layer(settings: Settings, node: NodeFacts, distribution: Distribution
             f"{distribution.title} is older; set amd_runtime to false"
         )
     chosen = _chosen(settings, node, distribution)
+    booleans = _booleans(settings, node)
     packages.present(
         name="Install the container engines",
         manager=distribution.package_manager,
         packages=_packages(settings, chosen, node, distribution),
     )
     installed = _installed(chosen, distribution)
+    for boolean, on in booleans.items():
+        selinux.boolean(name=f"Set SELinux's {boolean}", boolean=boolean, on=on)
     _cdi(settings, chosen, installed)
     _nvidia(settings)
     if settings.podman:
@@ -93,6 +107,16 @@ def _chosen(settings: Settings, node: NodeFacts, distribution: Distribution) -> 
             f"specifications of {found.title} need{since}; set {old} or cdi to false"
         )
     return found
+
+
+def _booleans(settings: Settings, node: NodeFacts) -> dict[str, bool]:
+    """Return what is set in SELinux's policy; raises DeployError where that would be in vain."""
+    if not node.selinux:
+        return {}
+    now: BooleansData = host.get_fact(Booleans, names=",".join(devices.NAMES))
+    if wrong := devices.why_not(settings, node, now.live):
+        raise DeployError(f"{host.name}: containers: SELinux is on: {wrong}")
+    return devices.booleans(settings, now.live)
 
 
 def _amd_may_come(found: Toolkit, has: Accelerators) -> bool:
@@ -149,6 +173,8 @@ def _packages(
         wanted.append("containerd")
     if chosen is not None and chosen.vendor == "amd":
         wanted.append("amd_toolkit")
+    if node.selinux and devices.wanted(settings) is not None:
+        wanted.append("selinux")
     if node.apparmor:
         wanted.append("apparmor")  # engines confine containers only where its parser is installed
     return [package for key in wanted for package in distribution.packages[key]]

@@ -96,6 +96,11 @@ class Settings(OfAccelerators):
         "offer AMD's runtime in Docker beside CDI, for those who ask with --runtime=amd or --gpus; "
         "it needs Docker 25",
     )
+    selinux_devices: bool | None = setting(
+        None,
+        "where SELinux is on, whether its policy lets containers use devices that they are given: "
+        "container_use_devices, or what the policy has of it; none: where a toolkit is asked for",
+    )
     systemd_cgroup: bool = setting(
         True, "systemd makes the cgroups of containers, as Kubernetes expects; false: the engine"
     )

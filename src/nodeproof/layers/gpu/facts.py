@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pyinfra.api import FactBase, QuoteString, StringCommand
 from typing_extensions import override
 
+from nodeproof.facts.modules import same_value
 from nodeproof.facts.systemd import PENDING
 
 SMI_TIMEOUT_S = 60
@@ -156,14 +157,4 @@ def option_is(params: Mapping[str, str], option: str, value: str) -> bool | None
     name = option.removeprefix("NVreg_")
     other = {"RestrictProfilingToAdminUsers": "RmProfilingAdminOnly"}.get(name, name)
     found = params.get(name, params.get(other))
-    if found is None:
-        return None
-    return _number(found) == _number(value)
-
-
-def _number(text: str) -> int | str:
-    """Return a number, which may be in hexadecimal, else the text."""
-    try:
-        return int(text, 0)
-    except ValueError:
-        return text
+    return None if found is None else same_value(found, value)

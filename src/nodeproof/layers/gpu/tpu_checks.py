@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from base64 import urlsafe_b64encode
+
 import pytest
+from packaging.requirements import Requirement
 from testinfra.host import Host
 
 from nodeproof.catalog.resolve.rules.hardware import TPU
@@ -16,6 +19,19 @@ Source: tpu_info/device.py of AI-Hypercomputer/cloud-accelerator-diagnostics."""
 DEVICES = "find /dev /dev/vfio -maxdepth 1 -type c"
 LIBRARY = "find %s/lib -path '*/site-packages/libtpu/libtpu.so' -size +0"
 VERSIONS = "find %s/lib -path '*/site-packages/libtpu-*.dist-info' -prune -printf '%%f\\n'"
+
+RECORDED = (
+    "grep -h '^libtpu/libtpu\\.so,sha256=' %s/lib/python*/site-packages/libtpu-*.dist-info/RECORD"
+)
+NEEDED = (
+    "grep -Hs '^Requires-Dist: *libtpu *[<=>!~(;]' "
+    "%s/lib/python*/site-packages/*.dist-info/METADATA"
+)
+MAY_WRITE = (
+    'said=$(find "$1/" -xdev ! -type l \\( ! -user root -o -perm /022 \\) '
+    '-printf "%u %g %m\\n") || exit; printf "%s\\n" "$said" | sort -u'
+)
+"""Prints owner, group and mode of what not only root may write, each once."""
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +98,64 @@ def test_libtpu_is_the_one_asked_for(host: Host, tpu: Tpu) -> None:
         elif found != [version]:
             wrong.append(f"libtpu in {environment} is {' and '.join(found)}, not {version}")
     assert not wrong, "; ".join(wrong)
+
+
+@pytest.mark.control("NP-GPU-13")
+def test_libtpu_is_the_one_that_was_installed(host: Host, tpu: Tpu) -> None:
+    """A library that was copied over another one is still listed with the version of that one."""
+    if not tpu.libtpu:
+        pytest.skip("gpu.tpu.libtpu names no environment")
+    wrong = []
+    for environment in tpu.libtpu:
+        recorded = host.run(RECORDED, environment).stdout.split()
+        sums = {_as_recorded(one) for one in _sums(host, environment)}
+        if not recorded:
+            wrong.append(f"pip did not record the libtpu.so of {environment}")
+        elif sums != {one.split(",")[1] for one in recorded}:
+            wrong.append(f"libtpu.so in {environment} is not the one that pip installed")
+    assert not wrong, "; ".join(wrong)
+
+
+@pytest.mark.control("NP-GPU-13")
+def test_libtpu_is_one_that_its_users_need(host: Host, tpu: Tpu) -> None:
+    """JAX and PyTorch/XLA each say which libtpu they were built with; others break at start."""
+    wrong, said = [], False
+    for environment, version in tpu.libtpu.items():
+        for line in host.run(NEEDED, environment).stdout.splitlines():
+            path, _, text = line.partition(":Requires-Dist:")
+            said = True
+            if not Requirement(text).specifier.contains(version, prereleases=True):
+                who = path.rsplit("/", 2)[1].removesuffix(".dist-info")
+                wrong.append(f"{who} in {environment} needs{text.partition(';')[0]}, not {version}")
+    assert not wrong, "; ".join(wrong)
+    if not said:
+        pytest.skip("no package in an environment that is named says which libtpu it needs")
+
+
+@pytest.mark.control("NP-GPU-13")
+def test_only_root_and_users_write_environments(host: Host, tpu: Tpu) -> None:
+    """Whoever may write a library runs as each user whose job loads it."""
+    if not tpu.libtpu:
+        pytest.skip("gpu.tpu.libtpu names no environment")
+    known, wrong = {"root", *tpu.users}, []
+    for environment in tpu.libtpu:
+        done = host.run("sh -c %s sh %s", MAY_WRITE, environment)
+        assert done.rc == 0, f"could not look: {done.stderr.strip()}"
+        for owner, group, mode in map(str.split, filter(None, done.stdout.splitlines())):
+            others, shared = int(mode, 8) & 0o002, int(mode, 8) & 0o020
+            if others or owner not in known or (shared and group not in known):
+                wrong.append(f"{environment} has files of {owner}:{group} with mode {mode}")
+    assert not wrong, "; ".join(wrong)
+
+
+def _sums(host: Host, environment: str) -> list[str]:
+    files = host.run(LIBRARY, environment).stdout.split()
+    return [host.check_output("sha256sum -- %s", one).split()[0] for one in files]
+
+
+def _as_recorded(hexadecimal: str) -> str:
+    """Return a sum as RECORD has it; see packaging.python.org, "Recording installed projects"."""
+    return "sha256=" + urlsafe_b64encode(bytes.fromhex(hexadecimal)).decode().rstrip("=")
 
 
 def _names(host: Host, environment: str) -> list[str]:

@@ -10,28 +10,22 @@ from testinfra.host import Host
 from nodeproof.catalog.model.stack import IntelRelease
 from nodeproof.catalog.overlay import current
 from nodeproof.catalog.resolve.choice import Refusal, StackChoice
+from nodeproof.catalog.resolve.release import machine_for
 from nodeproof.catalog.versions import is_in_series
 from nodeproof.facts.accelerators import Accelerators
-from nodeproof.facts.gpu import Gpus
 from nodeproof.facts.modules import KernelModule, LiveModule
 from nodeproof.facts.node import NodeFacts
 from nodeproof.facts.offers import Offers
-from nodeproof.facts.packages import AptPackages, PackagesData
+from nodeproof.facts.packages import PackagesData
 from nodeproof.facts.users import Accounts
-from nodeproof.layers.intel.choice import answered, machine, refusal
+from nodeproof.layers.intel.choice import answered, refusal
 from nodeproof.layers.intel.facts import HL_SMI, STATUS, said
 from nodeproof.layers.intel.settings import GROUPS, Settings
 from nodeproof.layers.intel.stack import packages as names
 from nodeproof.layers.intel.stack import repository
 from nodeproof.repositories.proof import trusted_wrongly
-
-
-@pytest.fixture(scope="module")
-def running(settings: Settings) -> Settings:
-    """Return what is asked of a node that has the accelerators itself."""
-    if settings.image is not None:
-        pytest.skip("the node becomes an image for other machines; it has none of their GPUs")
-    return settings
+from nodeproof.updates.guard import Guard, built
+from nodeproof.updates.proof import look, problems
 
 
 @pytest.fixture(scope="module")
@@ -40,20 +34,6 @@ def dkms(settings: Settings) -> Settings:
     if settings.driver != "dkms":
         pytest.skip("the kernel's own driver is asked for")
     return settings
-
-
-@pytest.fixture(scope="module")
-def accelerators(host: Host) -> Accelerators:
-    """Return what the node has."""
-    done = host.run("sh -c %s", Gpus().command())
-    assert done.rc == 0, f"could not look: {done.stderr.strip()}"
-    return Gpus().process(done.stdout.splitlines())
-
-
-@pytest.fixture(scope="module")
-def packages(host: Host) -> PackagesData:
-    """Return what dpkg knows."""
-    return AptPackages().process(host.check_output(AptPackages().command()).splitlines())
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +121,7 @@ def test_driver_is_built_for_the_kernel(
     dkms: Settings, node: NodeFacts, accelerators: Accelerators, release: IntelRelease
 ) -> None:
     """DKMS tells nobody who does not ask that a module did not compile."""
-    kernel = machine(dkms, node, accelerators).accelerators.kernel
+    kernel = machine_for(dkms.image, node, accelerators).accelerators.kernel
     states = {
         one.state for one in accelerators.dkms if (one.name, one.kernel) == (release.dkms, kernel)
     }
@@ -196,6 +176,26 @@ def test_packages_held(settings: Settings, packages: PackagesData, release: Inte
 
 
 @pytest.mark.control("NP-INT-03")
+def test_updates_leave_it_whole(
+    host: Host,
+    settings: Settings,
+    packages: PackagesData,
+    accelerators: Accelerators,
+    release: IntelRelease,
+) -> None:
+    """What is held can still be pulled apart: by a kernel that its driver does not compile for."""
+    told = [(one.name, one.version, one.state) for one in accelerators.dkms]
+    modules = [release.dkms] if settings.driver == "dkms" else []
+    guard = Guard(
+        "intel",
+        {name: packages.installed.get(name, "none") for name in names(settings, release)},
+        built(told, modules),
+    )
+    wrong = problems(guard, host.run(look(guard)).stdout, runs=settings.image is None)
+    assert not wrong, "; ".join(wrong)
+
+
+@pytest.mark.control("NP-INT-03")
 def test_repository_trusts_the_pinned_key_only(
     host: Host, settings: Settings, chosen: StackChoice
 ) -> None:
@@ -213,9 +213,8 @@ def test_only_these_users_use_gpus(host: Host, settings: Settings, group: str) -
     if settings.users is None:
         pytest.skip("users is not set")
     accounts = Accounts().process(host.check_output(Accounts().command()).splitlines())
-    assert group in accounts.groups, f"there is no group {group}"
-    members = accounts.members(group)
-    assert members == {*settings.users}, f"in {group} are {', '.join(sorted(members)) or 'none'}"
+    wrong = accounts.why_not_only(group, settings.users)
+    assert not wrong, wrong
 
 
 @pytest.mark.control("NP-INT-04")

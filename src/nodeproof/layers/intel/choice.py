@@ -7,8 +7,8 @@ from typing import Any
 
 from nodeproof.catalog.model.stack import IntelRelease
 from nodeproof.catalog.resolve.choice import Refusal, StackChoice
-from nodeproof.catalog.resolve.image import booting
-from nodeproof.catalog.resolve.machine import Machine, of_node
+from nodeproof.catalog.resolve.machine import Machine
+from nodeproof.catalog.resolve.release import kernel_unknown, machine_for, unsigned
 from nodeproof.catalog.resolve.resolver import resolve
 from nodeproof.catalog.resolve.text import in_one_line
 from nodeproof.catalog.whole import Catalog
@@ -18,13 +18,6 @@ from nodeproof.layers.intel.settings import Settings
 
 _OURS = {"intel": "release"}
 """What this layer calls the resolver's keys."""
-
-
-def machine(settings: Settings, node: NodeFacts, has: Accelerators) -> Machine:
-    """Return the machine that is meant: this one, or those that an image is for."""
-    if (image := settings.image) is None:
-        return of_node(node, has)
-    return of_node(node, booting(image.gpus, image.kernel, image.secure_boot, has))
 
 
 def answered(
@@ -40,13 +33,9 @@ def answered(
 
     `whatever` is for looking at what is there: also what should not be used is answered.
     """
-    meant = machine(settings, node, has)
-    if settings.image is not None and not meant.accelerators.kernel:
-        return Refusal(
-            rule="hosts.facts-are-whole",
-            text="an image that is made in a container has no kernel that could be asked",
-            hint="set image.kernel to the one that its machines boot",
-        )
+    meant = machine_for(settings.image, node, has)
+    if (nobody := kernel_unknown(settings.image, meant)) is not None:
+        return nobody
     about: dict[str, Any] = {
         "intel": settings.release,
         "repository_key": settings.repository_key,
@@ -79,15 +68,9 @@ def _objection(settings: Settings, meant: Machine, release: IntelRelease) -> Ref
             text="users are the members of render and video, and Gaudi is not theirs",
             hint="leave users out",
         )
-    secure = meant.accelerators.secure_boot
-    if settings.driver == "dkms" and secure is not False and settings.secure_boot != "mok":
-        is_on = "is on" if secure else "could not be read"
-        return Refusal(
-            rule="intel.driver-may-load",
-            text=f"Secure Boot {is_on}, and a module that is built here is not signed",
-            hint="set secure_boot to mok and enrol the key at the console, or driver to kernel",
-        )
-    return None
+    if settings.driver == "kernel":
+        return None
+    return unsigned(meant, settings.secure_boot, "intel.driver-may-load")
 
 
 def refusal(answer: Refusal) -> str:

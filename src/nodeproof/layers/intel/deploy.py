@@ -12,6 +12,7 @@ from nodeproof.catalog.distributions import Distribution, PackageManager
 from nodeproof.catalog.model.stack import IntelRelease
 from nodeproof.catalog.overlay import current
 from nodeproof.catalog.resolve.choice import Refusal, StackChoice
+from nodeproof.catalog.resolve.release import machine_for
 from nodeproof.catalog.whole import Catalog
 from nodeproof.facts.accelerators import Accelerators
 from nodeproof.facts.gpu import Gpus
@@ -41,7 +42,7 @@ def deploy_layer(settings: Settings, node: NodeFacts, distribution: Distribution
             "remove it"
         )
     if settings.driver == "dkms":
-        kernel = choice.machine(settings, node, has).accelerators.kernel
+        kernel = machine_for(settings.image, node, has).accelerators.kernel
         packages.present(
             name="Install what Intel's driver is built with",
             manager=PackageManager.APT,
@@ -88,6 +89,14 @@ def _installed(settings: Settings, release: IntelRelease, place: AptRepository) 
         without=release.driver if settings.driver == "kernel" else (),
         downgrade=settings.downgrade,
         after=[added],
+    )
+    stacks.guarded(
+        name="Guard Intel's driver and software",
+        manager=PackageManager.APT,
+        guard="intel",
+        supplied=dict.fromkeys(names(settings, release), place.uris[0]),
+        version=release.build or "",
+        modules=[release.dkms] if settings.driver == "dkms" else [],
     )
     return done
 

@@ -13,8 +13,8 @@ from nodeproof.catalog.resolve.asked import (
     ReleaseWish,
     RepositoryUri,
 )
-from nodeproof.catalog.resolve.image import KernelRelease
-from nodeproof.settings import LayerSettings, setting
+from nodeproof.catalog.resolve.image import Booting
+from nodeproof.settings import setting
 from nodeproof.settings.types import UserName, grammar
 
 GROUPS = ("render", "video")
@@ -35,16 +35,12 @@ Extra = Literal[
 ]
 
 
-class Image(LayerSettings):
+class Image(Booting):
     """The machines that an image is for."""
 
     gpus: list[PciId] = setting(
         ..., "their accelerators, each kind once, as lspci -n names them: 1da3:1060", min_length=1
     )
-    kernel: KernelRelease | None = setting(
-        None, "the kernel that they boot; none: the one that runs where the image is made"
-    )
-    secure_boot: bool = setting(False, "whether their firmware has Secure Boot on")
 
 
 class Settings(OfAccelerators):

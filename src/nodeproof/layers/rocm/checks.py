@@ -9,6 +9,7 @@ from testinfra.host import Host
 
 from nodeproof.catalog.overlay import current
 from nodeproof.catalog.resolve.choice import Refusal, StackChoice
+from nodeproof.catalog.resolve.release import machine_for
 from nodeproof.catalog.versions import is_in_series
 from nodeproof.facts.accelerators import Accelerators
 from nodeproof.facts.node import NodeFacts
@@ -17,7 +18,7 @@ from nodeproof.facts.users import Accounts
 from nodeproof.health.ask import ask, why_failed, why_skipped
 from nodeproof.health.finding import Finding, Topic
 from nodeproof.health.units import why_down
-from nodeproof.layers.rocm.choice import answered, machine, refusal
+from nodeproof.layers.rocm.choice import answered, refusal
 from nodeproof.layers.rocm.facts import Live, LiveDriver, option_is
 from nodeproof.layers.rocm.settings import GROUPS, UNIT, Settings
 from nodeproof.layers.rocm.stack import (
@@ -30,6 +31,8 @@ from nodeproof.layers.rocm.stack import (
     release,
 )
 from nodeproof.repositories.proof import trusted_wrongly
+from nodeproof.updates.guard import Guard, built
+from nodeproof.updates.proof import look, problems
 
 HEALTH = (Topic.PRESENT, Topic.LOG, Topic.ECC, Topic.CLOCKS, Topic.TEMPERATURE)
 OPEN_TO_ALL = r'^[^#]*(kfd|renderD).*MODE:?="0?[0-7]{2}[1-7]"'
@@ -37,14 +40,6 @@ FIND_RULES = (
     "for d in /etc/udev/rules.d /run/udev/rules.d /usr/lib/udev/rules.d; do "
     '[ ! -d "$d" ] || grep -rE -- "$1" "$d" || [ $? = 1 ] || exit 2; done'
 )
-
-
-@pytest.fixture(scope="module")
-def running(settings: Settings) -> Settings:
-    """Return what is asked of a node that has the GPUs itself."""
-    if settings.image is not None:
-        pytest.skip("the node becomes an image for other machines; it has none of their GPUs")
-    return settings
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +122,7 @@ def test_driver_is_built_for_the_kernel(
     """DKMS tells nobody who does not ask that a module did not compile."""
     missing = [name for name in DRIVER_PACKAGES if name not in packages.installed]
     assert not missing, f"not installed: {', '.join(missing)}"
-    kernel = machine(dkms, node, accelerators).accelerators.kernel
+    kernel = machine_for(dkms.image, node, accelerators).accelerators.kernel
     states = {
         one.state for one in accelerators.dkms if (one.name, one.kernel) == ("amdgpu", kernel)
     }
@@ -182,6 +177,29 @@ def test_packages_held(
 
 
 @pytest.mark.control("NP-ROC-03")
+def test_updates_leave_it_whole(
+    host: Host,
+    settings: Settings,
+    packages: PackagesData,
+    accelerators: Accelerators,
+    releases: tuple[Release, ...],
+) -> None:
+    """What is held can still be pulled apart: by a kernel that its driver does not compile for."""
+    dkms = settings.driver == "dkms"
+    every = [*(name for one in releases for name in one.packages)]
+    every += DRIVER_PACKAGES if dkms else ()
+    told = [(one.name, one.version, one.state) for one in accelerators.dkms]
+    modules = ["amdgpu"] if dkms else []
+    guard = Guard(
+        "rocm",
+        {name: packages.installed.get(name, "none") for name in every},
+        built(told, modules),
+    )
+    wrong = problems(guard, host.run(look(guard)).stdout, runs=settings.image is None)
+    assert not wrong, "; ".join(wrong)
+
+
+@pytest.mark.control("NP-ROC-03")
 def test_repositories_trust_the_pinned_keys_only(
     host: Host, settings: Settings, chosen: tuple[StackChoice, ...], releases: tuple[Release, ...]
 ) -> None:
@@ -201,9 +219,8 @@ def test_only_these_users_use_gpus(host: Host, settings: Settings, group: str) -
     if settings.users is None:
         pytest.skip("users is not set")
     accounts = Accounts().process(host.check_output(Accounts().command()).splitlines())
-    assert group in accounts.groups, f"there is no group {group}"
-    members = accounts.members(group)
-    assert members == {*settings.users}, f"in {group} are {', '.join(sorted(members)) or 'none'}"
+    wrong = accounts.why_not_only(group, settings.users)
+    assert not wrong, wrong
 
 
 @pytest.mark.control("NP-ROC-04")

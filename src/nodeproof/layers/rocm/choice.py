@@ -8,8 +8,8 @@ from datetime import date
 
 from nodeproof.catalog.resolve.case import Case
 from nodeproof.catalog.resolve.choice import Refusal, StackChoice
-from nodeproof.catalog.resolve.image import booting
-from nodeproof.catalog.resolve.machine import Machine, of_node
+from nodeproof.catalog.resolve.machine import Machine
+from nodeproof.catalog.resolve.release import kernel_unknown, machine_for, unsigned
 from nodeproof.catalog.resolve.resolver import resolve
 from nodeproof.catalog.resolve.text import in_one_line
 from nodeproof.catalog.versions import is_in_series, ordered
@@ -26,13 +26,6 @@ _ALONE_OR_NEW = re.compile(r"rocm-core|amdrocm.*")
 """Packages without a version in their names have no release beside them."""
 
 
-def machine(settings: Settings, node: NodeFacts, has: Accelerators) -> Machine:
-    """Return the machine that is meant: this one, or those that an image is for."""
-    if (image := settings.image) is None:
-        return of_node(node, has)
-    return of_node(node, booting(image.gpus, image.kernel, image.secure_boot, has))
-
-
 def answered(
     settings: Settings,
     node: NodeFacts,
@@ -46,13 +39,9 @@ def answered(
 
     `whatever` is for looking at what is there: also what should not be used is answered.
     """
-    meant = machine(settings, node, has)
-    if settings.image is not None and not meant.accelerators.kernel:
-        return Refusal(
-            rule="hosts.facts-are-whole",
-            text="an image that is made in a container has no kernel that could be asked",
-            hint="set image.kernel to the one that its machines boot",
-        )
+    meant = machine_for(settings.image, node, has)
+    if (nobody := kernel_unknown(settings.image, meant)) is not None:
+        return nobody
     allowed = {"allow_insecure": [*catalog.advisories], "allow_kernel": True} if whatever else {}
     found: list[StackChoice] = []
     for wish in settings.releases:
@@ -89,15 +78,7 @@ def _objection(
             "in the catalog",
             hint="set driver to kernel",
         )
-    secure = meant.accelerators.secure_boot
-    if secure is not False and settings.secure_boot != "mok":
-        is_on = "is on" if secure else "could not be read"
-        return Refusal(
-            rule="rocm.driver-may-load",
-            text=f"Secure Boot {is_on}, and a module that is built here is not signed",
-            hint="set secure_boot to mok and enrol the key at the console, or driver to kernel",
-        )
-    return None
+    return unsigned(meant, settings.secure_boot, "rocm.driver-may-load")
 
 
 def in_the_way(found: Sequence[StackChoice], installed: Iterable[str], catalog: Catalog) -> str:
@@ -127,7 +108,7 @@ def headers(
     settings: Settings, node: NodeFacts, has: Accelerators, catalog: Catalog
 ) -> tuple[str, ...]:
     """Return the packages of kernel headers that the driver is built with."""
-    case = Case(settings.asked, machine(settings, node, has), catalog, date.min)
+    case = Case(settings.asked, machine_for(settings.image, node, has), catalog, date.min)
     names = catalog.packages[case.system.packages].headers
     return tuple(name.format(kernel=case.has.kernel) for name in names)
 

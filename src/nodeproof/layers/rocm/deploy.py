@@ -159,6 +159,15 @@ def _releases(settings: Settings, stack: _Stack, added: Sequence[OperationMeta])
         without=[INSECURE, *(DRIVER_PACKAGES if settings.driver == "kernel" else ())],
         after=added,
     )
+    drives = stack.driver is not None and settings.driver == "dkms"
+    driver = dict.fromkeys(DRIVER_PACKAGES, stack.driver.uris[0]) if stack.driver and drives else {}
+    stacks.guarded(
+        name="Guard AMD's driver and ROCm",
+        manager=PackageManager.APT,
+        guard="rocm",
+        supplied=wanted | driver,
+        modules=["amdgpu"] if drives else [],
+    )
     operations.default_release(
         name="Make the first release the default",
         prefix=stack.releases[0].prefix,

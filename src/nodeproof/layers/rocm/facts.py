@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pyinfra.api import FactBase, QuoteString, StringCommand
 from typing_extensions import override
 
-from nodeproof.facts.modules import ASK, LiveModule, a_module
+from nodeproof.facts.modules import ASK, LiveModule, a_module, same_value
 
 
 @dataclass(frozen=True)
@@ -125,12 +125,4 @@ def _group(said: Sequence[tuple[str, str]]) -> Group:
 def option_is(params: Mapping[str, str], option: str, value: str) -> bool | None:
     """Tell whether the loaded module has an option as asked; None where it does not tell it."""
     found = params.get(option)
-    return None if found is None else _number(found) == _number(value)
-
-
-def _number(text: str) -> int | str:
-    """Return a number, which may be in hexadecimal, else the text; Y and N are 1 and 0."""
-    try:
-        return int({"Y": "1", "N": "0"}.get(text, text), 0)
-    except ValueError:
-        return text
+    return None if found is None else same_value(found, value)

@@ -14,7 +14,7 @@ from nodeproof.catalog.resolve.asked import (
     OfAccelerators,
     ReleaseWish,
 )
-from nodeproof.catalog.resolve.image import KernelRelease
+from nodeproof.catalog.resolve.image import Booting
 from nodeproof.settings import LayerSettings, setting
 from nodeproof.settings.types import UserName, grammar
 
@@ -57,16 +57,12 @@ ModuleValue = Annotated[
 ]
 
 
-class Image(LayerSettings):
+class Image(Booting):
     """The machines that an image is for."""
 
     gpus: list[PciId] = setting(
         ..., "their GPUs, each kind once, as lspci -n names them: 1002:74a1", min_length=1
     )
-    kernel: KernelRelease | None = setting(
-        None, "the kernel that they boot; none: the one that runs where the image is made"
-    )
-    secure_boot: bool = setting(False, "whether their firmware has Secure Boot on")
 
 
 class Source(LayerSettings):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from nodeproof.catalog.model.stack import IntelRelease
-from nodeproof.catalog.resolve.case import Case, Findings, because, no, warn
+from nodeproof.catalog.resolve.case import Case, Findings, because, no
 from nodeproof.catalog.resolve.rules.hardware import titles
 from nodeproof.catalog.resolve.rules.places import pinned
-from nodeproof.catalog.versions import is_in_series, ordered
+from nodeproof.catalog.resolve.rules.release import built_for_x86_64, kernel_is_named
 
 
 def one_kind_is_meant(case: Case, name: str, release: IntelRelease) -> Findings:
@@ -30,8 +30,7 @@ def release_is_for_the_product(case: Case, name: str, release: IntelRelease) -> 
 
 def processor_is_supported(case: Case, name: str, release: IntelRelease) -> Findings:
     """Packages are built for x86-64."""
-    if case.cpu != "x86_64":
-        yield no(f"{release.title} is built for x86_64 only", sources=release.sources)
+    yield from built_for_x86_64(case, release.title, release.sources)
 
 
 def system_is_supported(case: Case, name: str, release: IntelRelease) -> Findings:
@@ -50,20 +49,9 @@ def system_is_supported(case: Case, name: str, release: IntelRelease) -> Finding
 def kernel_is_supported(case: Case, name: str, release: IntelRelease) -> Findings:
     """The driver is built against kernels that Intel names."""
     row = release.systems.get(case.at[0]) if case.at else None
-    if row is None or any(is_in_series(case.has.kernel, one) for one in row.kernels):
-        return
-    kernel, first = ordered(case.has.kernel.partition("-")[0]), ordered(row.kernels[0])
-    if row.newer and kernel > first:
-        return
-    newer = " and newer" if row.newer else ""
-    text = f"{release.title} is for Linux {', '.join(row.kernels)}{newer} on {case.system.title}"
-    if case.asked.allow_kernel:
-        yield warn(f"{text}, and this is {case.has.kernel}", release.sources)
-    else:
-        yield no(
-            f"{text}, not for {case.has.kernel}",
-            "boot one of these, or set allow_kernel",
-            release.sources,
+    if row is not None:
+        yield from kernel_is_named(
+            case, release.title, row.kernels, release.sources, newer=row.newer
         )
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from nodeproof.catalog.model.stack import RocmRelease
-from nodeproof.catalog.resolve.case import Case, Findings, because, no, warn
+from nodeproof.catalog.resolve.case import Case, Findings, because, no
 from nodeproof.catalog.resolve.rules.places import pinned
+from nodeproof.catalog.resolve.rules.release import built_for_x86_64, kernel_is_named
 from nodeproof.catalog.resolve.rules.support import below, judged
-from nodeproof.catalog.versions import is_in_series
 
 
 def release_is_for_production(case: Case, name: str, release: RocmRelease) -> Findings:
@@ -27,8 +27,7 @@ def matrix_is_known(case: Case, name: str, release: RocmRelease) -> Findings:
 
 def processor_is_supported(case: Case, name: str, release: RocmRelease) -> Findings:
     """ROCm is built for x86-64."""
-    if case.cpu != "x86_64":
-        yield no(f"ROCm {name} is built for x86_64 only", sources=release.sources)
+    yield from built_for_x86_64(case, f"ROCm {name}", release.sources)
 
 
 def target_is_compiled(case: Case, name: str, release: RocmRelease) -> Findings:
@@ -63,17 +62,8 @@ def system_is_supported(case: Case, name: str, release: RocmRelease) -> Findings
 def kernel_is_supported(case: Case, name: str, release: RocmRelease) -> Findings:
     """The driver is built against kernels that AMD names."""
     row = release.systems.get(case.at[0]) if case.at else None
-    if row is None or any(is_in_series(case.has.kernel, one) for one in row.kernels):
-        return
-    text = f"ROCm {name} is for Linux {', '.join(row.kernels)} on {case.system.title}"
-    if case.asked.allow_kernel:
-        yield warn(f"{text}, and this is {case.has.kernel}", release.sources)
-    else:
-        yield no(
-            f"{text}, not for {case.has.kernel}",
-            "boot one of these, or set allow_kernel",
-            release.sources,
-        )
+    if row is not None:
+        yield from kernel_is_named(case, f"ROCm {name}", row.kernels, release.sources)
 
 
 def advisories_are_met(case: Case, name: str, release: RocmRelease) -> Findings:
