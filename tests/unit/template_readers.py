@@ -207,6 +207,8 @@ def denials(path: Path) -> None:
     assert {"blacklist usb_storage", "install usb_storage /bin/false"} <= {
         *shown.stdout.splitlines()
     }
+
+
 def session(path: Path) -> None:
     """What a login shell begins with; a shell reads its profile once more when it is asked to."""
     for shell in ("dash", "bash"):
@@ -252,6 +254,8 @@ def timed(path: Path) -> None:
     parser.optionxform = str  # type: ignore[assignment,method-assign]
     parser.read_string(path.read_text())
     assert (parser["Service"]["Nice"], parser["Service"]["IOSchedulingClass"]) == ("19", "idle")
+
+
 def audit_rules(path: Path) -> None:
     """auditctl(8) reads rules only where there is a kernel that takes them; this is their form."""
     for line in path.read_text(encoding="utf-8").splitlines():
@@ -291,6 +295,8 @@ def rsyslogd(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     done = subprocess.run(["rsyslogd", "-N1", "-f", path], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr + text
+
+
 def apt_configuration(path: Path) -> None:
     """apt itself; a file that it refuses ends it."""
     checked([found("apt-config"), "-c", str(path), "dump"])

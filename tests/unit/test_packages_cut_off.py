@@ -138,6 +138,8 @@ def test_who_holds_the_lock_is_said() -> None:
         "another package manager is at work: process 77 (unattended-upgr) has held "
         "/var/lib/dpkg/lock-frontend for 300 s; apply again when it is done"
     )
+
+
 def asked(folder: Path, function: str) -> list[str]:
     """Return what a function of the node's program says."""
     parts = ("common", "items", "files", "accounts", "packages", "dnf")

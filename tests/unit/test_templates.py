@@ -22,11 +22,11 @@ from nodeproof.layers.gpu.confidential import CRYPTO, KEEPS
 from nodeproof.layers.gpu.settings import DIVIDER
 from nodeproof.layers.gpu.settings import Settings as Gpu
 from nodeproof.layers.gpu.wanted import wanted_commands
+from nodeproof.layers.hardening.scan import LOCAL, STORES
+from nodeproof.layers.hardening.settings import Settings as Hardening
 from nodeproof.layers.kernel import settings as kernel
 from nodeproof.layers.kernel.limits import for_services, for_sessions
 from nodeproof.layers.kernel.settings import Settings as Kernel
-from nodeproof.layers.hardening.scan import LOCAL, STORES
-from nodeproof.layers.hardening.settings import Settings as Hardening
 from nodeproof.layers.network import ruleset
 from nodeproof.layers.network.settings import Settings as Network
 from nodeproof.layers.ssh.settings import Settings as Ssh
@@ -267,6 +267,7 @@ CASES: dict[str, dict[str, dict[str, Any]]] = {
             "key": f"{SSL}/node.key",
         },
         "defaults": {"remote": REMOTE, "ca": f"{SSL}/ca.pem", "certificate": "", "key": ""},
+    },
     "updates/apt.conf.j2": {
         "defaults": {"settings": Updates(), "origins": ORIGINS, "left_alone": []},
         "all": {"settings": ALL_UPDATES, "origins": ORIGINS, "left_alone": ["libstdc[+][+]6$"]},

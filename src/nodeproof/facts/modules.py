@@ -128,6 +128,8 @@ class LoadedModules(FactBase[dict[str, Loaded]]):
             name, users, by = line.split()
             found[name] = Loaded(int(users), tuple(one for one in by.split(",") if one.strip("-")))
         return found
+
+
 def same_value(one: str, other: str) -> bool:
     """Tell whether two values of an option are the same: 0x10 and 16, Y and 1."""
     return _number(one) == _number(other)
