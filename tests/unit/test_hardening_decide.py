@@ -12,6 +12,8 @@ from pydantic import ValidationError
 
 from nodeproof.catalog.hardening.decide import CHOSEN, applicable, decide, exemptions, values
 from nodeproof.catalog.hardening.model import LEAVE, Conflict, Parameter, parameters, sources
+from nodeproof.evidence.controls import controls
+from nodeproof.facts.sysctl import Assignment, overriding
 from nodeproof.settings.roles import Role
 
 SUBJECTS = ("sysctl", "modules", "limits", "coredump")
@@ -287,3 +289,40 @@ def test_a_parameter_that_means_nothing_is_refused(wrong: dict[str, Any]) -> Non
 def test_exemptions_are_the_exceptions_of_decisions() -> None:
     made = decide(ALL.values(), 2, [Role.CONTAINERS])
     assert exemptions(made) == tuple(one.exception for one in made if one.exception)
+
+
+def test_every_control_is_known() -> None:
+    assert {one.control for one in ALL.values()} <= set(controls())
+
+
+# What a node cannot have beside what is asked
+
+
+def assignment(file: str, key: str, value: str | None) -> Assignment:
+    return Assignment(file, 1, key, value)
+
+
+OURS = "/etc/sysctl.d/zz-nodeproof.conf"
+WANTED = {"kernel.sysrq": "0", "net.ipv4.conf.*.rp_filter": "1"}
+
+
+@pytest.mark.parametrize(
+    ("file", "key", "value", "wins"),
+    [
+        ("/etc/sysctl.d/zzz.conf", "kernel.sysrq", "1", True),
+        ("/etc/sysctl.d/zzz.conf", "kernel.sysrq", "0", False),
+        ("/etc/sysctl.d/99-x.conf", "kernel.sysrq", "1", False),
+        ("/etc/sysctl.conf", "kernel.sysrq", "1", True),
+        ("/etc/ufw/sysctl.conf", "kernel.sysrq", "1", True),
+        ("/usr/lib/sysctl.d/10-x.conf", "net.ipv4.conf.eth0.rp_filter", "2", True),
+        ("/etc/sysctl.d/zzz.conf", "net.ipv4.conf.*.rp_filter", "2", True),
+        ("/usr/lib/sysctl.d/50-default.conf", "net.ipv4.conf.*.rp_filter", "2", False),
+        ("/etc/sysctl.d/zzz.conf", "kernel.sysrq", None, False),
+        ("/etc/sysctl.d/zzz.conf", "kernel.panic", "9", False),
+    ],
+)
+def test_lines_that_win_over_ours_are_found(
+    file: str, key: str, value: str | None, wins: bool
+) -> None:
+    found = list(overriding([assignment(file, key, value)], OURS, WANTED))
+    assert bool(found) is wins
