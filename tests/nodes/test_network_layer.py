@@ -210,7 +210,7 @@ CONTAINER = r"""
 ip link add podman9 type bridge && ip addr add 10.99.0.1/24 dev podman9 && ip link set podman9 up
 systemd-run --quiet --collect --unit=box --property=PrivateNetwork=yes -- perl -MIO::Socket::INET \
   -e '$$s = IO::Socket::INET->new(LocalPort => 80, Listen => 5) or die;' \
-  -e 'while ($$c = $$s->accept) { print $$c "here\\n"; close $$c }'
+  -e 'while ($$c = $$s->accept) { print $$c "here\n"; close $$c }'
 sleep 1
 pid=$(systemctl show -P MainPID box)
 ip link add v0 type veth peer name v1 && ip link set v0 master podman9 up
@@ -232,8 +232,8 @@ echo 1 >/proc/sys/net/ipv4/ip_forward
 
 
 def test_containers_reach_out_and_are_reached_as_asked(scene: Scene) -> None:
-    scene.sh(CONTAINER)
-    assert scene.reached(9080)
+    scene.sh(f"nft delete table inet nodeproof 2>/dev/null; {CONTAINER}")
+    assert scene.reached(9080), "engines are asked by nobody"
     asked = {**ASKED, "roles": ["containers"]}
     scene.applied(**asked)
     assert not scene.reached(9080)
@@ -266,3 +266,51 @@ def test_listed_egress(scene: Scene) -> None:
     scene.sh("nft chain inet nodeproof output '{ policy accept; }'")
     assert "outgoing_as_asked" in scene.failing(**asked)
     scene.applied(**ASKED)
+
+
+def adopted(scene: Scene, backend: str, install: str, opened: str) -> None:
+    """Adopt a firewall that is active: ours beside theirs, both kept, ours taken back."""
+    scene.listen(8080)
+    scene.listen(8081)
+    scene.sh(f"export DEBIAN_FRONTEND=noninteractive; {install}")
+    before = scene.sh(f"{STATE}; {opened}")
+    assert not scene.reached(8080)
+    assert scene.reached(8081), "the site's own rule"
+    asked = {**ASKED, "open": [{"port": 8080, "source": "lab"}]}
+    asked["trusted"] = {"lab": [scene.other.address], "six": ["2001:db8::/32"]}
+    refused = scene.run("apply", "--yes", **asked, backend="nftables")
+    assert refused.code == 4, refused.out
+    assert f"but {backend} is active" in refused.node(scene.node.name)["reason"]
+    refused = scene.run("apply", "--yes", **asked, level=2)
+    assert "egress is listed" in refused.node(scene.node.name)["reason"]
+    run = scene.applied(**asked).json["run"]
+    assert scene.reached(8080)
+    assert scene.reached(8081), "the site's own rule stays"
+    assert scene.applied(**asked).changed(scene.node.name) == []
+    assert scene.failing(**asked) == set()
+    other = {**ASKED, "open": [{"port": 8082, "source": "any"}]}
+    found = scene.failing(**other)
+    assert {"only_what_was_asked_comes_in", "what_was_asked_comes_in"} <= found
+    reverted = nodeproof("revert", run, "--yes", "--json")
+    assert reverted.code == 0, reverted.out + reverted.err
+    assert not scene.reached(8080)
+    assert scene.reached(8081)
+    assert scene.sh(f"{STATE}; {opened}") == before
+
+
+def test_ufw_is_adopted(scene: Scene) -> None:
+    install = (
+        "apt-get install -qq -y ufw >/dev/null 2>&1; ufw allow 22/tcp; ufw allow 8081/tcp; "
+        "ufw --force enable; systemctl enable -q ufw"
+    )
+    adopted(scene, "ufw", install, "ufw status verbose")
+    scene.sh("ufw --force disable; systemctl disable -q --now ufw; nft flush ruleset")
+
+
+def test_firewalld_is_adopted(scene: Scene) -> None:
+    install = (
+        "apt-get install -qq -y firewalld >/dev/null 2>&1; systemctl enable -q --now firewalld; "
+        "firewall-cmd -q --permanent --add-port=8081/tcp; firewall-cmd -q --reload"
+    )
+    adopted(scene, "firewalld", install, "firewall-cmd --list-all; firewall-cmd --get-policies")
+    scene.sh("systemctl disable -q --now firewalld")
