@@ -20,6 +20,7 @@ HARMLESS_ARGUMENTS = {
     "files.FileState": ("/etc/hostname",),
     "files.SecretFileState": ("/etc/hostname",),
     "modules.KernelModule": ("i915",),
+    "nftables.NftTable": ("inet", "none", "/etc/hostname"),
     "offers.Offers": ("sed",),
     "packages.AptLastWords": ("sed",),
     "systemd.Unit": ("ssh.service",),

@@ -62,7 +62,9 @@ def _table(*rules: str) -> None:
     replaced = f"table inet nodeproof\ndelete table inet nodeproof\n{table}"
     path = "/etc/nftables-attempt.nft"
     written = files.content(name="Write the table", path=path, text=replaced)
-    nftables.loaded(name="Load the table", table="inet nodeproof", path=path, after=written)
+    nftables.loaded(
+        name="Load the table", family="inet", table="nodeproof", path=path, after=written
+    )
 
 
 def _sudoers(text: str) -> None:

@@ -300,7 +300,8 @@ def adopted(scene: Scene, backend: str, install: str, opened: str) -> None:
 
 def test_ufw_is_adopted(scene: Scene) -> None:
     install = (
-        "apt-get install -qq -y ufw >/dev/null 2>&1; ufw allow 22/tcp; ufw allow 8081/tcp; "
+        "apt-get update -qq && apt-get install -qq -y ufw >/dev/null; "
+        "ufw allow 22/tcp; ufw allow 8081/tcp; "
         "ufw --force enable; systemctl enable -q ufw"
     )
     adopted(scene, "ufw", install, "ufw status verbose")
@@ -309,7 +310,8 @@ def test_ufw_is_adopted(scene: Scene) -> None:
 
 def test_firewalld_is_adopted(scene: Scene) -> None:
     install = (
-        "apt-get install -qq -y firewalld >/dev/null 2>&1; systemctl enable -q --now firewalld; "
+        "apt-get update -qq && apt-get install -qq -y firewalld >/dev/null; "
+        "systemctl enable -q --now firewalld; "
         "firewall-cmd -q --permanent --add-port=8081/tcp; firewall-cmd -q --reload"
     )
     adopted(scene, "firewalld", install, "firewall-cmd --list-all; firewall-cmd --get-policies")

@@ -114,6 +114,22 @@ def udev(path: Path) -> None:
     assert re.fullmatch(r'[A-Z]+(==|\+=)"[^"]+"(, [A-Z]+(==|\+=)"[^"]+")*', rule)
 
 
+def nft(path: Path) -> None:
+    """It asks the kernel, too, in a network namespace of its own."""
+    checked([found("unshare"), "--net", found("nft"), "-c", "-f", str(path)])
+
+
+def nftables_unit(path: Path) -> None:
+    """A drop-in: nothing of what it leaves in place may flush the rules of others."""
+    lines = path.read_text().splitlines()
+    assert lines[3] == "[Service]"
+    for key in ("ExecStart", "ExecReload", "ExecStop"):
+        first, *others = [line for line in lines if line.startswith(f"{key}=")]
+        assert first == f"{key}="
+        assert len(others) == 1
+        assert "flush" not in others[0]
+
+
 def apparmor(path: Path) -> None:
     checked([found("apparmor_parser"), "-Q", "-K", str(path)])
 
@@ -176,6 +192,8 @@ READERS: dict[str, Callable[[Path], None]] = {
     "gpu/nodeproof-jetson-clocks.service.j2": systemd_unit,
     "gpu/persistenced.conf.j2": daemon,
     "gpu/nodeproof-mig.j2": shell,
+    "network/nodeproof.nft.j2": nft,
+    "network/nftables.conf.j2": nftables_unit,
     "rocm/modprobe.conf.j2": modprobe,
     "rocm/nodeproof-rocm.service.j2": systemd_unit,
     "confinement/nodeproof-workload.j2": apparmor,
@@ -191,6 +209,7 @@ ELSEWHERE = {
     "gpu/nodeproof-jetson-clocks.service.j2": which("systemd-analyze") is None,
     "cuda/no-driver.pref.j2": which("apt-cache") is None,
     "cuda/profile.sh.j2": which("dash") is None,
+    "network/nodeproof.nft.j2": which("nft") is None or os.geteuid() != 0,
     "rocm/modprobe.conf.j2": which("modprobe") is None,
     "rocm/nodeproof-rocm.service.j2": which("systemd-analyze") is None,
     "confinement/nodeproof-workload.j2": not Path("/etc/apparmor.d/abi/4.0").exists(),

@@ -18,6 +18,8 @@ from nodeproof.layers.gpu.confidential import CRYPTO, KEEPS
 from nodeproof.layers.gpu.settings import DIVIDER
 from nodeproof.layers.gpu.settings import Settings as Gpu
 from nodeproof.layers.gpu.wanted import wanted_commands
+from nodeproof.layers.network import ruleset
+from nodeproof.layers.network.settings import Settings as Network
 from nodeproof.layers.ssh.settings import Settings as Ssh
 from nodeproof.operations.files import render
 from nodeproof.resources import shipped
@@ -71,6 +73,15 @@ ALL_GPU = Gpu(
     power_limit_w=400, ecc=True, mig={"3g.40gb": 2}, gds=True, gdrcopy=True, peer_access="peermem",
     restrict_profiling=False, graphics_clocks_mhz=[1200, 1500], memory_clocks_mhz=[],
 )  # fmt: skip
+ALL_NETWORK = Network(
+    trusted={"fabric": ["10.0.0.0/24", "10.0.1.0/24", "2001:db8::/32"], "one": ["192.0.2.7"]},
+    interfaces=["eth1"],
+    open=[{"port": 443}, {"port": "9000-9100", "protocol": "udp", "source": "one"}],
+    ssh_sources=["trusted", "198.51.100.0/24"], services=["nfs", "kubernetes-control-plane"],
+    egress="listed", egress_open=[{"port": 25, "destination": "2001:db8:1::1"}], level=2,
+    roles=["kubernetes", "slurm", "openpbs", "mpi", "rdma", "containers", "rootless"],
+)  # fmt: skip
+DROPIN = {"path": ruleset.PATH, "table": ruleset.TABLE}
 AMD_SMI = "/opt/rocm/core-7.14/bin/amd-smi"
 ABIS = sorted(
     {str(row.features["apparmor_abi"]) for row in distributions().values() if not row.layers}
@@ -127,6 +138,15 @@ CASES: dict[str, dict[str, dict[str, Any]]] = {
         "one": {"compute": None, "memory": "NPS1", "amd_smi": AMD_SMI},
         "other": {"compute": "SPX", "memory": None, "amd_smi": AMD_SMI},
     },
+    "network/nodeproof.nft.j2": {
+        "defaults": ruleset.values(Network(), [22]),
+        "containers": ruleset.values(Network(roles=["containers"]), [22]),
+        "open": ruleset.values(
+            Network(roles=["rootless"], container_ports="open", log=False), [22]
+        ),
+        "all": ruleset.values(ALL_NETWORK, [22, 2222]),
+    },
+    "network/nftables.conf.j2": {"only": DROPIN},
     "confinement/nodeproof-workload.j2": {
         f"{name} {abi}": {"settings": settings, "abi": abi}
         for name, settings in (("defaults", Confinement()), ("all", ALL_CONFINEMENT))
@@ -213,6 +233,8 @@ BROKEN = [
     ("system/sudoers.j2", "ops ALL="),
     ("confinement/nodeproof-workload.j2", "profile {"),
     ("gpu/modules.conf.j2", "nvidia peermem"),
+    ("network/nodeproof.nft.j2", "table inet nodeproof { chain input { tcp dport none accept; } }"),
+    ("network/nftables.conf.j2", "ExecStop=/usr/sbin/nft flush ruleset"),
     ("cuda/modulefile.j2", "prepend-paht PATH /usr/local/cuda-13.1/bin"),
     ("cuda/no-driver.pref.j2", "\nPin: release *"),
     ("cuda/profile.sh.j2", "esac"),

@@ -8,10 +8,9 @@ from pyinfra.api import FactBase, QuoteString, StringCommand
 from typing_extensions import override
 
 SCRIPT = """
-echo running; nft -s list table $1 2>/dev/null
-echo file; [ -f "$2" ] || exit 0
-unshare --net sh -c 'nft -f "$2" && nft -s list table $1' sh "$1" "$2" 2>/dev/null
-true
+nft -s list table "$1" "$2" 2>/dev/null | sed 's/^/running /'
+[ ! -f "$3" ] || unshare --net sh -c 'nft -f "$3" && nft -s list table "$1" "$2"' sh "$@" \\
+  2>/dev/null | sed 's/^/file /'
 """
 """The file is loaded in a network namespace of its own, which is gone when it has been listed;
 of a file that nft refuses nothing is listed."""
@@ -39,14 +38,13 @@ class NftTable(FactBase[NftTableData]):
         NftTableData(running="table inet nodeproof {...", file="table inet nodeproof {...")
     """
 
-    called = "the table {table} of nftables"
+    called = "the table {family} {table} of nftables"
 
     @override
-    def command(self, table: str, path: str) -> StringCommand:
-        """Return a command that prints both, each after a word of its own."""
-        return StringCommand(
-            "sh", "-c", QuoteString(SCRIPT), "sh", QuoteString(table), QuoteString(path)
-        )
+    def command(self, family: str, table: str, path: str) -> StringCommand:
+        """Return a command that prints both, each line behind a word."""
+        words = (QuoteString(word) for word in (SCRIPT, "sh", family, table, path))
+        return StringCommand("sh", "-c", *words)
 
     @staticmethod
     @override
@@ -56,7 +54,10 @@ class NftTable(FactBase[NftTableData]):
 
     @override
     def process(self, output: list[str]) -> NftTableData:
-        """Split at the words."""
-        lines = [line.rstrip("\n") for line in output]
-        middle = lines.index("file")
-        return NftTableData("\n".join(lines[1:middle]), "\n".join(lines[middle + 1 :]))
+        """Take the words off."""
+        words = [line.partition(" ") for line in output]
+        running, file = (
+            "\n".join(text for word, _, text in words if word == kind)
+            for kind in ("running", "file")
+        )
+        return NftTableData(running, file)

@@ -14,14 +14,15 @@ from nodeproof.operations.outcome import changes
 
 
 @operation()
-def loaded(table: str, path: str, after: OperationMeta) -> Generator[Change]:
+def loaded(family: str, table: str, path: str, after: OperationMeta) -> Generator[Change]:
     """
     Make the kernel have a table as its file says, in one transaction.
 
     The running table is kept in the journal: it comes back live where nobody confirms the change,
     and when the run is taken back.
 
-    + table: family and name
+    + family: ip, ip6, inet...
+    + table: its name
     + path: a file that replaces this table, and nothing else
     + after: the operation that writes it
 
@@ -29,18 +30,18 @@ def loaded(table: str, path: str, after: OperationMeta) -> Generator[Change]:
 
     .. code:: python
 
-        nftables.loaded(name="Load the firewall", table="inet nodeproof",
+        nftables.loaded(name="Load the firewall", family="inet", table="nodeproof",
                         path="/etc/nftables.d/nodeproof.nft", after=written)
     """
 
-    if len(table.split()) != 2:
-        raise OperationValueError(f"nftables.loaded: {table} is not a family and a name")
-    now: NftTableData = host.get_fact(NftTable, table=table, path=path)
+    if not path.startswith("/"):
+        raise OperationValueError(f"nftables.loaded: {path} is not an absolute path")
+    now: NftTableData = host.get_fact(NftTable, family=family, table=table, path=path)
     if now.loaded and not changes(after):
-        host.noop(f"the table {table} is as its file says")
+        host.noop(f"the table {family} {table} is as its file says")
         return
     yield Change(
         *("/usr/sbin/nft", "-c", "-f", QuoteString(path), "&&"),
         *("/usr/sbin/nft", "-f", QuoteString(path)),
-        touches=[Item(Kind.NFT, table)],
+        touches=[Item(Kind.NFT, f"{family} {table}")],
     )

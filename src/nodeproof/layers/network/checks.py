@@ -13,7 +13,7 @@ from nodeproof.facts.nftables import SCRIPT, NftTable
 from nodeproof.layers.network import adopted, seen
 from nodeproof.layers.network.facts import droppers
 from nodeproof.layers.network.openings import Way, let_in, let_out, published, trusted
-from nodeproof.layers.network.ruleset import PATH, TABLE
+from nodeproof.layers.network.ruleset import FAMILY, NAME, PATH, TABLE
 from nodeproof.layers.network.seen import DHCP, ESTABLISHED, ICMP, LOOPBACK, Chain, chain
 from nodeproof.layers.network.settings import Backend, ContainerPorts, Settings
 from nodeproof.settings.roles import Role
@@ -113,7 +113,7 @@ def test_running_rules_are_those_of_the_next_boot(host: Host, backend: Backend) 
     elif backend == Backend.UFW:
         pytest.skip("ufw keeps no rules but those of its files")
     else:
-        said = host.check_output("sh -c %s sh %s %s", SCRIPT, TABLE, PATH)
+        said = host.check_output("sh -c %s sh %s %s %s", SCRIPT, FAMILY, NAME, PATH)
         found = NftTable().process(said.splitlines())
         assert found.file, f"{PATH} cannot be loaded"
         assert found.loaded, f"the kernel has other rules than {PATH}"

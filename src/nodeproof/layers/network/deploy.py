@@ -60,7 +60,13 @@ def _nftables(settings: Settings, ssh_ports: list[int], distribution: Distributi
         notify=unit,
     )
     systemd.told(name="Have systemd read the unit", unit=unit, after=[dropin], how="read")
-    nftables.loaded(name="Load the firewall", table=ruleset.TABLE, path=ruleset.PATH, after=written)
+    nftables.loaded(
+        name="Load the firewall",
+        family=ruleset.FAMILY,
+        table=ruleset.NAME,
+        path=ruleset.PATH,
+        after=written,
+    )
     systemd.unit(name="Start the firewall at boot", unit=unit)
 
 

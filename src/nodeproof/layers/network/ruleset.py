@@ -8,7 +8,8 @@ from nodeproof.layers.network.openings import Way, let_in, let_out, published, t
 from nodeproof.layers.network.settings import ContainerPorts, Settings
 from nodeproof.settings.roles import Role
 
-TABLE = "inet nodeproof"
+FAMILY, NAME = "inet", "nodeproof"
+TABLE = f"{FAMILY} {NAME}"
 FOLDER = "/etc/nftables.d"
 PATH = f"{FOLDER}/nodeproof.nft"
 DROPIN_FOLDER = "/etc/systemd/system/nftables.service.d"

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from nodeproof.layers.network.openings import Way
+from nodeproof.layers.network.ruleset import FAMILY, NAME
 
 Rule = dict[str, Any]
-FAMILY, NAME = "inet", "nodeproof"
+AWAY = {"jump", "goto", "vmap", "queue"}
+"""Rules of ours decide by themselves; where one leads elsewhere, it may be let in there."""
 LOOPBACK, ESTABLISHED, ICMP, DHCP = "loopback", "established", "ICMP", "DHCP"
 
 
@@ -26,7 +28,9 @@ class Chain:
 
     def accepted(self) -> dict[str, str]:
         """Return what is accepted, in the words of `Way` or of this module, to the rule's text."""
-        return {said: str(one["expr"]) for one in self.verdicts("accept") for said in [_said(one)]}
+        away = [one for one in self.rules if any(AWAY & part.keys() for part in one["expr"])]
+        said = {_said(one): str(one["expr"]) for one in self.verdicts("accept")}
+        return said | {str(one["expr"]): str(one["expr"]) for one in away}
 
     def counted_drop_last(self) -> bool:
         """Tell whether what no rule accepts is counted."""
@@ -111,7 +115,11 @@ def _way(found: dict[str, Any]) -> str:
 
 
 def _range(port: Any) -> str:
-    return "-".join(map(str, port["range"])) if isinstance(port, dict) else str(port)
+    return (
+        "-".join(map(str, port["range"]))
+        if isinstance(port, dict) and "range" in port
+        else str(port)
+    )
 
 
 def _all(value: Any) -> list[str]:
