@@ -60,6 +60,8 @@ BY_HAND = {
     "journalctl -k --grep 'apparmor=\"ALLOWED\".*nodeproof-workload'": (
         "it prints what a workload of one's own was about to be denied"
     ),
+    "journalctl -k --grep 'nodeproof (in|out|forward)'": "it prints who tried to reach a node",
+    "nft list table inet nodeproof": "it is for a node; tests/nodes/test_network_layer.py runs it",
 }
 """Commands that no test runs, with the reason."""
 

@@ -348,9 +348,9 @@ def test_rules_of_the_site_are_left_alone() -> None:
     assert commands == [
         "ufw allow 22/tcp comment nodeproof >&2", "ufw --force delete allow 23/tcp >&2",
     ]  # fmt: skip
-    node = Ufw("ufw allow 8081/tcp", ours)
+    node = Ufw("ufw allow 8081/tcp", "ufw allow 22/tcp", ours, "ufw allow 80 comment 'the web'")
     with ctx_host.use(node):
-        assert [*allowed._inner(rules=["allow 443/tcp"])] == []
+        assert [*allowed._inner(rules=["allow 443/tcp", "allow 22/tcp", "allow 80"])] == []
     assert node.said == ["ufw has the rules as asked"]
 
 

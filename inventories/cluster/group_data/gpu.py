@@ -1,6 +1,11 @@
 """The GPU nodes: jobs run in Podman's containers, and under the profile nodeproof-workload."""
 
+roles = ["training", "containers", "gpu-dkms"]
+
 system = {"ntp_servers": ["head1"]}
+
+# Ranks of jobs, and the exporters, are reached from the racks' network only.
+network = {"trusted": {"racks": ["10.0.0.0/16"]}, "services": ["monitoring"]}
 
 gpu = {"driver": "lts", "dcgm": True}
 

@@ -63,6 +63,15 @@ def ufw_rules(ways: Iterable[Way]) -> list[str]:
     return list(dict.fromkeys(rules))
 
 
+def there(added: Iterable[str]) -> list[str]:
+    """Return what the lines of ``ufw show added`` allow, ours and the site's, without comments."""
+    return [
+        line.removeprefix("ufw ").partition(" comment '")[0]
+        for line in added
+        if line.startswith("ufw ")
+    ]
+
+
 def ours(added: Iterable[str]) -> list[str]:
     """Return which of the lines of ``ufw show added`` are ours, without the comment."""
     end = f" comment '{COMMENT}'"

@@ -180,7 +180,7 @@ def test_what_was_asked_comes_in(
     if backend == Backend.NFTABLES:
         missing = {str(one) for one in ways} - set(chain(rules, "input").accepted())
     elif backend == Backend.UFW:
-        found = adopted.ours(host.check_output("LC_ALL=C ufw show added").splitlines())
+        found = adopted.there(host.check_output("LC_ALL=C ufw show added").splitlines())
         missing = set(adopted.ufw_rules(ours(ways, settings))) - set(found)
     else:
         policy = f"--policy={adopted.POLICY} --list-rich-rules"

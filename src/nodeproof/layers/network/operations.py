@@ -8,7 +8,7 @@ from pyinfra import host
 from pyinfra.api import FactBase, QuoteString, operation
 from typing_extensions import override
 
-from nodeproof.layers.network.adopted import COMMENT, ours
+from nodeproof.layers.network.adopted import COMMENT, ours, there
 from nodeproof.operations import journal
 from nodeproof.operations.journal import Change, Item, Kind
 
@@ -58,13 +58,14 @@ def allowed(rules: Sequence[str]) -> Generator[Change]:
     """
 
     added: list[str] = host.get_fact(UfwAdded)
-    there = ours(added)
+    own = ours(added)
     touches = [LIVE, *(journal.file(path) for path in FILES)]
-    missing = [rule for rule in rules if rule not in there]
+    # A rule that the site has is not added again: ufw would make it ours.
+    missing = [rule for rule in rules if rule not in there(added)]
     for rule in missing:
         words = [QuoteString(word) for word in (*rule.split(), "comment", COMMENT)]
         yield Change("ufw", *words, ">&2", touches=touches)
-    gone = [rule for rule in there if rule not in rules]
+    gone = [rule for rule in own if rule not in rules]
     for rule in gone:
         words = [QuoteString(word) for word in rule.split()]
         yield Change("ufw", "--force", "delete", *words, ">&2", touches=touches)

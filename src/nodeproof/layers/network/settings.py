@@ -187,9 +187,7 @@ class Settings(OfRoles):
         [], "what it may connect to besides names, time, DHCP, the web, and trusted networks"
     )
     log: bool = setting(True, "whether what is dropped is logged")
-    log_per_minute: int = setting(
-        10, "lines that are logged at the most", unit="/min", ge=1, le=600
-    )
+    log_per_minute: int = setting(10, "lines of log a minute, at the most", ge=1, le=600)
     level: int = setting(
         1, "2: what goes out is listed, too, and only trusted networks may ping", ge=1, le=2
     )
