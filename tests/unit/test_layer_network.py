@@ -28,7 +28,9 @@ from nodeproof.layers.network.openings import (
 from nodeproof.layers.network.operations import UfwAdded, allowed
 from nodeproof.layers.network.services import services
 from nodeproof.layers.network.settings import Backend, ServiceName, Settings
+from nodeproof.operations import journal
 from nodeproof.operations.files import render
+from nodeproof.operations.journal import Item, Kind
 from nodeproof.settings.roles import Role
 
 FABRIC = {"trusted": {"fabric": ["10.0.0.0/24", "2001:db8::/32"]}}
@@ -399,6 +401,19 @@ def test_our_way_in_is_read() -> None:
     lines = ["port 22", "port 2222", "peer 192.0.2.1", "port 22"]
     assert SshWay().process(lines) == SshWayData(ports=(22, 2222), peer="192.0.2.1")
     assert SshWay().process([]) == SshWayData()
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        Item(Kind.NFT, "inet nodeproof"), Item(Kind.UNIT, "nftables.service"),
+        Item(Kind.TOLD, "firewalld.service"), journal.file(ruleset.PATH),
+        journal.file(adopted.POLICY_PATH), journal.file("/etc/ufw/user6.rules"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_what_can_cut_access_is_guarded(item: Item) -> None:
+    assert item.guards
 
 
 class Node:

@@ -11,7 +11,7 @@ from testinfra.host import Host
 from nodeproof.catalog.distributions import Distribution
 from nodeproof.facts.nftables import SCRIPT, NftTable
 from nodeproof.layers.network import adopted, seen
-from nodeproof.layers.network.facts import droppers
+from nodeproof.layers.network.facts import SshWay, droppers
 from nodeproof.layers.network.openings import Way, let_in, let_out, published, trusted
 from nodeproof.layers.network.ruleset import FAMILY, NAME, PATH, TABLE
 from nodeproof.layers.network.seen import DHCP, ESTABLISHED, ICMP, LOOPBACK, Chain, chain
@@ -65,10 +65,10 @@ def incoming(table: list[dict[str, Any]]) -> Chain:
 @pytest.fixture(scope="module")
 def ways(host: Host, settings: Settings) -> list[Way]:
     """Return what may come in."""
-    said = host.check_output("sshd -T").splitlines()
-    ports = [int(line.split()[1]) for line in said if line.startswith("port ")]
-    assert ports, "sshd has no port"
-    return let_in(settings, ports)
+    way = SshWay()
+    found = way.process(host.check_output("sh -c %s", way.command()).splitlines())
+    assert found.ports, "the ports of sshd cannot be read"
+    return let_in(settings, found.ports)
 
 
 def ours(ways: list[Way], settings: Settings) -> list[Way]:
