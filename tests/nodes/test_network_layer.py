@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -272,7 +273,13 @@ def adopted(scene: Scene, backend: str, install: str, opened: str) -> None:
     """Adopt a firewall that is active: ours beside theirs, both kept, ours taken back."""
     scene.listen(8080)
     scene.listen(8081)
-    scene.sh(f"export DEBIAN_FRONTEND=noninteractive; {install}")
+    # A firewall that starts may cut the connection that starts it.
+    scene.sh(f"cat >/run/adopt.sh <<'END'\nexport DEBIAN_FRONTEND=noninteractive; {install}\nEND")
+    scene.sh("systemd-run --quiet --remain-after-exit --unit=adopt sh /run/adopt.sh")
+    until = time.monotonic() + 300
+    while "exited" not in scene.sh("systemctl show -P SubState adopt"):
+        assert time.monotonic() < until, scene.sh("systemctl status adopt || true")
+        time.sleep(1)
     before = scene.sh(f"{STATE}; {opened}")
     assert not scene.reached(8080)
     assert scene.reached(8081), "the site's own rule"
@@ -296,6 +303,7 @@ def adopted(scene: Scene, backend: str, install: str, opened: str) -> None:
     assert not scene.reached(8080)
     assert scene.reached(8081)
     assert scene.sh(f"{STATE}; {opened}").splitlines() == before.splitlines()
+    scene.sh("systemctl stop adopt")
 
 
 def test_ufw_is_adopted(scene: Scene) -> None:
