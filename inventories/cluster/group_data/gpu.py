@@ -9,6 +9,9 @@ kernel = {}
 # Ranks of jobs, and the exporters, are reached from the racks' network only.
 network = {"trusted": {"racks": ["10.0.0.0/16"]}, "services": ["monitoring"]}
 
+# Ranks of jobs, and the exporters, are reached from the racks' network only.
+network = {"trusted": {"racks": ["10.0.0.0/16"]}, "services": ["monitoring"]}
+
 gpu = {"driver": "lts", "dcgm": True}
 
 cuda = {"toolkits": ["13", "12"], "nccl": True}
