@@ -56,13 +56,19 @@ _INSTALLED = (
 
 
 @operation()
-def present(manager: PackageManager, packages: Sequence[str], where: str = "") -> Generator[Change]:
+def present(
+    manager: PackageManager,
+    packages: Sequence[str],
+    where: str = "",
+    brings: Sequence[str] = (),
+) -> Generator[Change]:
     """
     Make packages be installed; with apt, mends what an interrupted run left half installed.
 
     + manager: the distribution's package manager, from the catalog
     + packages: their names; with dnf also of one build, such as kernel-devel-5.14.0-687.el9
     + where: with dnf, what to enable where no repository of the node's offers them
+    + brings: with apt, paths that come with them and that later operations change
 
     **Example:**
 
@@ -94,6 +100,7 @@ def present(manager: PackageManager, packages: Sequence[str], where: str = "") -
         *names,
         f'; do {_INSTALLED}; done; [ -z "$missing" ]; }}',
         lasting=_lasting(now, missing),
+        brings=brings,
     )
 
 
@@ -275,13 +282,14 @@ def _logged(
     lasting: Sequence[str] = (),
     counts: bool = True,
     manager: PackageManager = PackageManager.APT,
+    brings: Sequence[str] = (),
 ) -> Change:
     """Write output to a file: a package manager that loses its pipe dies half way."""
     return Change(
         "install -d -m 700 /run/nodeproof && {",
         *command,
         f"; }} >{_LOG} 2>&1 || {{ code=$?; tail -n 20 {_LOG} >&2; exit $code; }}",
-        touches=[Item(Kind.PACKAGES, manager)],
+        touches=[*map(journal.file, brings), Item(Kind.PACKAGES, manager)],
         lasting=lasting,
         counts=counts,
     )
