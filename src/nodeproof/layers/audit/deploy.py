@@ -11,7 +11,7 @@ from nodeproof.facts.node import NodeFacts
 from nodeproof.layers.audit import certificates
 from nodeproof.layers.audit.facts import Audit, Unread
 from nodeproof.layers.audit.found import too_many
-from nodeproof.layers.audit.operations import kept, keys, loaded, rules, sealed
+from nodeproof.layers.audit.operations import WHOLE, kept, keys, loaded, rules, sealed
 from nodeproof.layers.audit.settings import Remote, Settings, Shipper, auditd_conf
 from nodeproof.operations import files, packages, system, systemd
 
@@ -55,6 +55,7 @@ def _packages(settings: Settings, distribution: Distribution) -> None:
         name="Install what records and keeps",
         manager=distribution.package_manager,
         packages=[name for need in needs for name in distribution.packages[need]],
+        brings=[AUDITD_CONF, SYSLOG_PLUGIN, WHOLE],
     )
 
 

@@ -238,7 +238,8 @@ def sealed(certificate: str, interval_s: int) -> Generator[Any]:
     if {"fss", "kept", "sealed"} <= now:
         host.noop("the journal is sealed")
         return
-    name = f"journal seal\tls {SEAL_HOME}\trm -f /var/log/journal/*/fss {SEAL_HOME}/*.pem*; "
+    key = f"{SEAL_HOME}/verification-key.pem"
+    name = f"journal seal\tls {key}\trm -f /var/log/journal/*/fss {key}; "
     yield Change(
         *("sh -c", script("seal-journal.sh"), "sh", SEAL_HOME, QuoteString(f"{interval_s}s")),
         touches=[Item(Kind.CUSTOM, f"{name}journalctl --rotate")],
