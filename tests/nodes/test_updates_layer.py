@@ -259,22 +259,6 @@ OURS = "/etc/apt/apt.conf.d/90nodeproof-updates"
 GUARDED = f"echo 'package {DRIVER} {OLD}' >/etc/nodeproof/update-guard.d/others.conf"
 
 
-def test_services_that_carry_work_are_left_alone(applied: Scene) -> None:
-    """needrestart restarts what runs old code, but not a job's service."""
-    for name in ("slurmd", "np-other"):
-        applied.sh(
-            f"cp /usr/bin/sleep /usr/local/bin/{name}; "
-            f"systemd-run -q --unit={name} /usr/local/bin/{name} infinity; "
-            f"cp /usr/bin/sleep /usr/local/bin/new; mv /usr/local/bin/new /usr/local/bin/{name}"
-        )
-    show = "systemctl show -P MainPID slurmd.service np-other.service | grep ."
-    slurmd, other = applied.sh(show).split()
-    applied.sh("DEBIAN_FRONTEND=noninteractive needrestart")
-    now = applied.sh(show).split()
-    assert now[0] == slurmd
-    assert now[1] != other
-
-
 def stays_at_work(scene: Scene, version: str, *more: Package) -> None:
     """Have an unattended upgrade begin, and stay inside a package's script."""
     waits = {"postinst": layer_scene.WAITS}
