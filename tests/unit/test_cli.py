@@ -147,7 +147,7 @@ def test_help_is_quick(module: str) -> None:
         (("plan", "nothere.py"), "nothere.py: no such inventory file"),
         (("plan", "./folder/hosts"), "no such inventory file"),
         (("plan", "@local", "--layer", "shh"), "did you mean ssh?"),
-        (("plan", "@local", "--skip-layer", "kubernetes"), "layers are system, "),
+        (("plan", "@local", "--skip-layer", "openpbs"), "layers are system, "),
         (("plan", "@local", "--limit", "node1"), "--limit node1: no host or group"),
         (("settings", "systm"), "did you mean system?"),
         (("report", "nothere"), "nothere"),

@@ -1,13 +1,11 @@
 """The GPU nodes: jobs run in Podman's containers, and under the profile nodeproof-workload."""
 
-roles = ["training", "containers", "gpu-dkms"]
+# What would stop these is left out, and recorded.
+roles = ["containers", "gpu-dkms", "slurm", "training"]
 
 system = {"ntp_servers": ["head1"]}
-roles = ["containers", "slurm", "training"]  # what would stop these is left out, and recorded
-kernel = {}
 
-# Ranks of jobs, and the exporters, are reached from the racks' network only.
-network = {"trusted": {"racks": ["10.0.0.0/16"]}, "services": ["monitoring"]}
+kernel = {}
 
 # Ranks of jobs, and the exporters, are reached from the racks' network only.
 network = {"trusted": {"racks": ["10.0.0.0/16"]}, "services": ["monitoring"]}
@@ -25,5 +23,7 @@ confinement = {
     "scratch_dirs": ["/srv/scratch"],
     "devices": ["/dev/nvidia*", "/dev/nvidia-caps/*"],
 }
+
+hardening = {}
 
 updates = {"window": "Sat,Sun 22:00-04:00"}

@@ -22,7 +22,7 @@ _dnf_installed() { # NAME<TAB>VERSION; keys that rpm trusts are no packages, and
         !seen[$1]++' | sort
 }
 _dnf_full() { # _dnf_full NAME=VERSION: as dnf takes it; a build has its version in its name
-    case ${1%%=*} in *-"${1#*=}") echo "${1%%=*}" ;; *) echo "${1%%=*}-${1#*=}" ;; esac
+    case ${1%%=*} in *-"${1#*=}") printf '%s\n' "${1%%=*}" ;; *) printf '%s-%s\n' "${1%%=*}" "${1#*=}" ;; esac
 }
 _DNF_NOTE=$HOME_DIR/dnf-unfinished # of what dnf exchanges: NAME.ARCHITECTURE and the package that comes
 whole() { # finish what dnf was cut off from: what was replaced goes, and scripts run again

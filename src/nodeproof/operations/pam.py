@@ -6,7 +6,7 @@ import re
 from collections.abc import Generator, Mapping
 
 from pyinfra import host
-from pyinfra.api import FileUploadCommand, OperationValueError, operation
+from pyinfra.api import FileUploadCommand, OperationValueError, QuoteString, operation
 
 from nodeproof.facts.files import FileState, FileStateData
 from nodeproof.facts.pam import SAVED, STACK, TYPES, Pam, PamStacks
@@ -22,10 +22,8 @@ WRITTEN = (
 """What pam-auth-update(8) writes; packages of modules run it, too."""
 _NAME = re.compile(r"[a-z][a-z0-9-]*")
 # It says that it changes nothing, and leaves with 0.
-_ENABLE = (
-    "said=$(LC_ALL=C DEBIAN_FRONTEND=noninteractive pam-auth-update --enable {} 2>&1) && "
-    'case $said in *"not updating"*) printf "%s\\n" "$said" >&2; false ;; esac'
-)
+_ENABLE = "said=$(LC_ALL=C DEBIAN_FRONTEND=noninteractive pam-auth-update --enable"
+_ENABLED = '2>&1) && case $said in *"not updating"*) printf "%s\\n" "$said" >&2; false ;; esac'
 
 
 @operation()
@@ -64,8 +62,8 @@ def profiles(profiles: Mapping[str, str]) -> Generator[FileUploadCommand | Chang
     if not wrong:
         host.noop("the stacks hold these profiles")
         return
-    names = " ".join(profiles)  # by their grammar, no more than words
-    yield Change(_ENABLE.format(names), touches=[journal.file(path) for path in WRITTEN])
+    names = [QuoteString(name) for name in profiles]
+    yield Change(_ENABLE, *names, _ENABLED, touches=[journal.file(path) for path in WRITTEN])
 
 
 @operation()

@@ -21,6 +21,8 @@ from nodeproof.operations.journal import Change, Item, Kind
 from nodeproof.operations.outcome import changes
 from nodeproof.scripts import script
 
+_SEAL = script("seal-journal.sh")
+
 RULES_D = "/etc/audit/rules.d"
 FIRST, LAST = "10-nodeproof.rules", "nodeproof-last.rules"
 """Of several ``-b`` the last counts; the package's own file, audit.rules, has one."""
@@ -241,7 +243,7 @@ def sealed(certificate: str, interval_s: int) -> Generator[Any]:
     key = f"{SEAL_HOME}/verification-key.pem"
     name = f"journal seal\tls {key}\trm -f /var/log/journal/*/fss {key}; "
     yield Change(
-        *("sh -c", script("seal-journal.sh"), "sh", SEAL_HOME, QuoteString(f"{interval_s}s")),
+        *("sh -c", _SEAL, "sh", SEAL_HOME, QuoteString(f"{interval_s}s")),
         touches=[Item(Kind.CUSTOM, f"{name}journalctl --rotate")],
         lasting=["what is sealed stays sealed; the key to prove it is gone"],
     )

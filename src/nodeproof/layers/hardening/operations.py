@@ -49,11 +49,17 @@ def ageing(days: tuple[int, int, int], inactive: int, never: Sequence[str]) -> G
     ]
     if not wrong:
         host.noop("all passwords grow old")
-    low, high, warn = map(str, days)
     for name in wrong:
         yield Change(
-            *("chage", "--mindays", low, "--maxdays", high, "--warndays", warn),
-            *("--inactive", str(inactive), "--", QuoteString(name)),
+            *(
+                "chage",
+                "--mindays",
+                QuoteString(str(days[0])),
+                "--maxdays",
+                QuoteString(str(days[1])),
+            ),
+            *("--warndays", QuoteString(str(days[2])), "--inactive", QuoteString(str(inactive))),
+            *("--", QuoteString(name)),
             touches=[ACCOUNTS],
         )
 
