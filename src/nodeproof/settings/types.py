@@ -17,8 +17,12 @@ from pydantic import AfterValidator, Field, StringConstraints
 
 
 def grammar(pattern: str, allowed: str, longest: int = 255) -> StringConstraints:
-    """Constrain a string; `allowed` is what the error message says about it."""
-    GRAMMARS[pattern] = allowed
+    """Constrain a string; `allowed` is what the error message says about it.
+
+    Raises ValueError for a pattern that has another sentence already: one of them would be lost.
+    """
+    if GRAMMARS.setdefault(pattern, allowed) != allowed:
+        raise ValueError(f"{pattern}: is {GRAMMARS[pattern]!r} already, not {allowed!r}")
     return StringConstraints(pattern=pattern, max_length=longest)
 
 

@@ -59,7 +59,7 @@ Cidr = Annotated[
     AfterValidator(_network),
 ]
 NetworkName = Annotated[
-    str, grammar(r"^[a-z][a-z0-9_]*$", "a name for a network: a-z, 0-9 and _", longest=32)
+    str, grammar(r"^[a-z][a-z0-9_]{0,31}$", "a name for a network: a-z, 0-9 and _", longest=32)
 ]
 Source = Annotated[
     str,
