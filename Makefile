@@ -7,7 +7,7 @@ PYTEST := $(RUN) pytest
 ALONE := tests/nodes/test_lab_container.py
 FAST := tests/unit tests/test_operations.py tests/test_facts.py
 
-.PHONY: demo test lint fast nodes machines faults thorough test-dkms test-grub test-vagrant record-nvidia-ctk record-amd-ctk setup-% clean
+.PHONY: demo test lint fast nodes machines faults thorough test-dkms test-grub test-hardened test-vagrant record-nvidia-ctk record-amd-ctk setup-% clean
 
 demo: setup-demo
 	$(RUN) nodeproof demo
@@ -28,7 +28,7 @@ fast: setup-fast
 
 nodes: setup-nodes
 	$(PYTEST) -m nodes $(ALONE)
-	$(PYTEST) -m nodes -n 4 --dist loadgroup --durations=12 --ignore=$(ALONE) tests/nodes
+	$(PYTEST) -m "nodes and not adopted" -n 4 --dist loadgroup --durations=12 --ignore=$(ALONE) tests/nodes
 
 # Random changes, edits and crashes of the journal on the node: EXAMPLES of each kind.
 EXAMPLES ?= 1000
@@ -46,6 +46,10 @@ faults: setup-machines
 # NVIDIA's open module from Debian: a kernel that it builds for, two that it does not.
 test-dkms: setup-nodes
 	$(PYTEST) -m dkms -s tests/nodes/test_dkms_driver.py
+
+# The hardening layers on machines, a quarter of an hour each; ufw and firewalld, adopted.
+test-hardened: setup-machines setup-nodes
+	$(PYTEST) -m "hardened or adopted" -n 2 --dist loadfile tests/machines tests/nodes/test_network_layer.py
 
 test-grub: setup-grub
 	$(PYTEST) -m grub -s tests/machines/test_reboot_grub.py

@@ -14,7 +14,7 @@ from nodeproof.lab import Machine
 from tests.manifest import Manifest, differences, manifest
 from tests.support import Done, nodeproof
 
-pytestmark = [pytest.mark.machines, pytest.mark.xdist_group("audit")]
+pytestmark = pytest.mark.hardened
 
 CERTIFICATE = Path("/tmp/nodeproof-audit-story.pem")
 BEFORE = r"""

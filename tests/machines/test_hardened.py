@@ -8,7 +8,7 @@ import pytest
 
 from tests.machines.story import Converged, Fresh, Restarted, TakenBack
 
-pytestmark = [pytest.mark.machines, pytest.mark.xdist_group("hardened")]
+pytestmark = pytest.mark.hardened
 
 
 class TestHardened(TakenBack, Restarted, Converged, Fresh):
@@ -19,7 +19,9 @@ class TestHardened(TakenBack, Restarted, Converged, Fresh):
         "kernel": {"level": 2},
         "network": {"trusted": {"lab": ["10.0.2.0/24"]}},
         "ssh": {},
-        "hardening": {"topics": ["passwords", "accounts", "sessions", "sudo", "schedules", "files"]},
+        "hardening": {
+            "topics": ["passwords", "accounts", "sessions", "sudo", "schedules", "files"]
+        },
         "audit": {"level": 2},
         "updates": {},
     }

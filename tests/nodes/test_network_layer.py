@@ -306,6 +306,7 @@ def adopted(scene: Scene, backend: str, install: str, opened: str) -> None:
     scene.sh("systemctl stop adopt")
 
 
+@pytest.mark.adopted
 def test_ufw_is_adopted(scene: Scene) -> None:
     install = (
         "apt-get update -qq && apt-get install -qq -y ufw >/dev/null; "
@@ -316,6 +317,7 @@ def test_ufw_is_adopted(scene: Scene) -> None:
     scene.sh("ufw --force disable; systemctl disable -q --now ufw; nft flush ruleset")
 
 
+@pytest.mark.adopted
 def test_firewalld_is_adopted(scene: Scene) -> None:
     install = (
         "apt-get update -qq && apt-get install -qq -y firewalld >/dev/null; "

@@ -17,7 +17,7 @@ from nodeproof.operations import packages
 from tests.manifest import differences, manifest
 from tests.repositories import layer_scene
 from tests.repositories.deb import Package
-from tests.repositories.node import Site, changed
+from tests.repositories.node import Site
 from tests.repositories.pool import AptPool
 from tests.repositories.server import Server
 from tests.repositories.signing import Key, make_key, stop_agent
@@ -270,23 +270,6 @@ def stays_at_work(scene: Scene, version: str, *more: Package) -> None:
 
 def installed(name: str) -> None:
     packages.present(name="Install it", manager=PackageManager.APT, packages=[name])
-
-
-def test_an_upgrade_at_work_is_waited_for(
-    applied: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What needs packages meanwhile waits; where that takes too long, it says for whom."""
-    stays_at_work(applied, f"{NEW}.1", Package("np-later", OLD))
-    site = Site(applied.node, tmp_path)
-    with monkeypatch.context() as short:
-        short.setattr(packages, "_APT", packages._APT.replace("Timeout=300", "Timeout=2"))
-        node = site.apply(lambda: installed("np-later"))
-    assert "another package manager is at work: process" in node.reason
-    assert "(unattended-upgr)" in node.reason
-    applied.sh(f"systemd-run -q --on-active=5 rm {layer_scene.STAY}")
-    assert changed(site.apply(lambda: installed("np-later"))) == ["Install it"]
-    assert applied.versions("np-later") == {OLD}
-    assert applied.versions(ORDINARY) == {f"{NEW}.1"}
 
 
 def test_without_a_network_it_is_said(applied: Scene, tmp_path: Path) -> None:

@@ -134,9 +134,14 @@ def test_who_holds_the_lock_is_said() -> None:
         "E: " + waits,
         "E: Unable to acquire the dpkg frontend lock, is another process using it?",
     ]
-    assert locked_out(said) == (
-        "another package manager is at work: process 77 (unattended-upgr) has held "
-        "/var/lib/dpkg/lock-frontend for 300 s; apply again when it is done"
+    later = [f"Waiting for cache lock: {waits}...", said[1]]
+    assert (
+        locked_out(later)
+        == locked_out(said)
+        == (
+            "another package manager is at work: process 77 (unattended-upgr) has held "
+            "/var/lib/dpkg/lock-frontend for 300 s; apply again when it is done"
+        )
     )
 
 

@@ -42,7 +42,8 @@ _VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+:~-]*")
 _APT_TRANSACTION, _APT_MEND = script("apt-transaction.sh"), script("apt-mend.sh")
 _WITH_DNF, _DNF_TRANSACTION = script("with-dnf.sh"), script("dnf-transaction.py")
 _BROKEN = "not known yet: packages are half installed; a plan says it when they are mended"
-_LOCKED = re.compile(r"(?m)^E: Could not get lock (\S+?)\. It is held by (process \d+.*)$")
+_LOCKED = re.compile(r"Could not get lock (\S+?)\. It is held by (process \d+(?: \([^)\n]*\))?)")
+_GAVE_UP = re.compile(r"(?m)^E: (?:Could not get lock|Unable to acquire)")
 _LOG = "/run/nodeproof/packages.log"
 _APT = (
     "DEBIAN_FRONTEND=noninteractive apt-get -y -q --no-install-recommends "
@@ -299,7 +300,9 @@ def _logged(
 
 def locked_out(said: Sequence[str]) -> str:
     """Return who held apt's lock for too long, of what apt said; nothing where nobody did."""
-    if (found := _LOCKED.search("\n".join(said))) is None:
+    text = "\n".join(said)
+    found = _LOCKED.search(text)
+    if found is None or _GAVE_UP.search(text) is None:
         return ""
     return (
         f"another package manager is at work: {found[2]} has held {found[1]} for {LOCK_WAIT_S} s; "

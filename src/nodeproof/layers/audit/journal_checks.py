@@ -59,7 +59,9 @@ def test_journal_kept_as_asked(host: Host, settings: Settings) -> None:
 @pytest.mark.control("NP-AUD-08")
 def test_journald_writes_to_disk_as_asked(host: Host) -> None:
     """What is on disk decides nothing until the running journald has read it."""
-    begun = host.check_output("systemctl show -P ExecMainStartTimestamp systemd-journald.service")
+    begun = host.check_output(
+        "systemctl show -P ExecMainStartTimestamp --timestamp=us systemd-journald.service"
+    )
     assert begun, "systemd-journald does not run"
     unread = host.check_output(
         "find /etc/systemd/journald.conf /etc/systemd/journald.conf.d -type f -newermt %s "
