@@ -72,6 +72,14 @@ def _auditd(settings: Settings, node: NodeFacts, distribution: Distribution) -> 
         notify=unit,
     )
     written = rules(name="Write the audit rules", settings=settings, container=node.is_container)
+    # Before auditd starts: with it, the files are put together once more, and that is no step.
+    loaded(
+        name="Load the audit rules",
+        unit=unit,
+        backlog=settings.backlog,
+        container=node.is_container,
+        after=written,
+    )
     if not node.is_container:  # a container has no audit of its own: its host records
         systemd.unit(name="Start auditd", unit=unit)
         systemd.told(
@@ -80,13 +88,6 @@ def _auditd(settings: Settings, node: NodeFacts, distribution: Distribution) -> 
             after=[set_, copied],
             stale=bool(host.get_fact(Unread)),
         )
-    loaded(
-        name="Load the audit rules",
-        unit=unit,
-        backlog=settings.backlog,
-        container=node.is_container,
-        after=written,
-    )
     if host.get_fact(Audit).locked:
         system.needs_reboot(
             name="Note that the rules are locked",
