@@ -9,9 +9,9 @@ from tests.faults.scene import Scene
 
 
 class NetworkCut(Kind):
-    """Until the controller has given up."""
+    """Until the controller has given up, or had all that it needed before."""
 
-    codes = (3,)
+    codes = (0, 3)
     full = True
 
     def strike(self, scene: Scene) -> None:
