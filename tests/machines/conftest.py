@@ -14,7 +14,7 @@ from tests.support import write_inventory
 @pytest.fixture(scope="class")
 def machine(request: pytest.FixtureRequest) -> Iterator[Machine]:
     """A fresh machine of the class's distribution, gone with it."""
-    lab = Lab(f"story-{request.cls.distribution}")
+    lab = Lab(f"story-{request.cls.__name__.lower()}")
     if lab.machines():
         lab.down(purge=True)
     yield lab.up(["node1"], distribution=request.cls.distribution)[0]

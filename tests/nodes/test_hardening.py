@@ -205,7 +205,7 @@ systemctl daemon-reload
 def test_integrity(scene: Scene) -> None:
     """AIDE's database is built behind the apply; what is odd is found, and then told by AIDE."""
     asked = {"topics": ["integrity"], "integrity": {"skip": ["/srv/scratch"]}}
-    scene.sh("chmod 600 /home/carol/.mine")
+    scene.sh("chmod o-w /home/carol/.mine")
     assert "hardening | Begin AIDE's database" in scene.changed(scene.run("apply", **asked))
     assert scene.changed(scene.run("apply", **asked)) == []
     assert scene.failed(scene.run("verify", **asked)) == set()
