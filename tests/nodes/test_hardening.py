@@ -195,6 +195,15 @@ ODD_BREAKS = {
     "nothing_is_everybodys_to_write",
     "everything_has_an_owner",
 }
+BUILT = """
+until [ -e /var/lib/aide/aide.db ]; do
+    for p in $(cat /sys/fs/cgroup/system.slice/nodeproof-aide.service/cgroup.procs); do
+        chrt --other --pid 0 $p; renice -n 0 -p $p
+    done >/dev/null 2>&1
+    sleep 1
+done
+"""
+"""It gives way to all that runs beside it, which here are other tests."""
 WATCH_BREAKS = """
 systemctl stop -q dailyaidecheck.timer; rm /etc/aide/aide.conf.d/09_nodeproof_*
 rm /etc/systemd/system/dailyaidecheck.service.d/nodeproof.conf /var/lib/aide/aide.db
@@ -212,9 +221,9 @@ def test_integrity(scene: Scene) -> None:
     scene.sh(f"mkdir -p /srv/scratch; cd /srv/scratch; touch a; chmod 4777 a; {ODD}")
     assert scene.failed(scene.run("verify", **asked)) == ODD_BREAKS
     allowed = {**asked, "integrity": {"skip": ["/srv/scratch"], "suid": ["/usr/local/bin/odd"]}}
-    scene.sh("rm -r /usr/local/everybodys /usr/local/nobodys /usr/local/open")
+    scene.sh(f"rm -r /usr/local/everybodys /usr/local/nobodys /usr/local/open; {BUILT}")
     assert scene.failed(scene.run("verify", **allowed)) == set()
-    scene.sh(f"while [ ! -e /var/lib/aide/aide.db ]; do sleep 1; done; {WATCH_BREAKS}")
+    scene.sh(WATCH_BREAKS)
     broken = scene.failed(scene.run("verify", **allowed))
     assert {"database_is_there", "files_are_compared_daily"} <= broken
     assert {"comparing_gives_way[dailyaidecheck.service]"} <= broken

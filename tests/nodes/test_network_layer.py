@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -15,7 +16,6 @@ from tests.nodes.conftest import PREINSTALL, spread
 from tests.support import Done, nodeproof, write_inventory
 
 pytestmark = [pytest.mark.nodes]
-EVERYWHERE = {"test_story"}
 LISTEN = (
     "systemd-run --quiet --collect --unit=listen-{0} -- perl -MIO::Socket::INET -e "
     "'$$s = IO::Socket::INET->new(LocalPort => {0}, Listen => 5, ReuseAddr => 1) or die; "
@@ -31,8 +31,9 @@ STATE = (
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Tell the story on both distributions, the rest on one."""
-    spread(metafunc, "scene", EVERYWHERE, "network")
+    """The story has fresh nodes of both distributions, the rest shares two of one."""
+    spread(metafunc, "scene", (), "network")
+    spread(metafunc, "fresh", {"test_story"}, "network-story")
 
 
 class Scene:
@@ -76,45 +77,61 @@ class Scene:
         return "here\n" in said.stdout
 
 
+@contextmanager
+def two(names: list[str], distribution: str, folder: Any) -> Iterator[Scene]:
+    """Bring up two nodes."""
+    with containers(names, distribution, preinstall=PREINSTALL) as (node, other):
+        yield Scene(node, other, folder)
+
+
 @pytest.fixture(scope="module")
 def scene(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Scene]:
-    """Two fresh nodes."""
-    names = [f"net-{end}{request.param[-2:]}" for end in "ab"]
-    with containers(names, request.param, preinstall=PREINSTALL) as (node, other):
-        yield Scene(node, other, tmp_path_factory.mktemp("network"))
+    """Two nodes for all but the story."""
+    with two(["net-a", "net-b"], request.param, tmp_path_factory.mktemp("network")) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def fresh(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Scene]:
+    """Two nodes that nothing was done to, wherever the story comes in the order of tests."""
+    names = [f"net-{end}{request.param[-2:]}" for end in "cd"]
+    with two(names, request.param, tmp_path_factory.mktemp("story")) as made:
+        yield made
 
 
 ASKED: dict[str, Any] = {"open": [{"port": 8080, "source": "any"}], "closed": [{"port": 8081}]}
 
 
-def test_story(scene: Scene) -> None:
+def test_story(fresh: Scene) -> None:
     """Apply, try, apply again, restart, revert."""
-    before = scene.sh(STATE)
-    scene.listen(8080)
-    scene.listen(8081)
-    assert scene.reached(8080)
-    assert scene.reached(8081)
+    before = fresh.sh(STATE)
+    fresh.listen(8080)
+    fresh.listen(8081)
+    assert fresh.reached(8080)
+    assert fresh.reached(8081)
     asked = {
-        "trusted": {"lab": [f"{scene.other.address}/32"]},
+        "trusted": {"lab": [f"{fresh.other.address}/32"]},
         "open": [{"port": 8080, "source": "lab"}],
         "closed": [{"port": 8081}],
     }
-    run = scene.applied(**asked).json["run"]
-    assert scene.reached(8080)
-    assert not scene.reached(8081)
-    assert scene.applied(**asked).changed(scene.node.name) == []
-    assert scene.failing(**asked) == set()
-    dropped = scene.sh("nft list chain inet nodeproof input | grep 'everything else'")
+    run = fresh.applied(**asked).json["run"]
+    assert fresh.reached(8080)
+    assert not fresh.reached(8081)
+    assert fresh.applied(**asked).changed(fresh.node.name) == []
+    assert fresh.failing(**asked) == set()
+    dropped = fresh.sh("nft list chain inet nodeproof input | grep 'everything else'")
     assert "packets 0 " not in dropped
-    scene.node.stop()
-    scene.node.start()
-    scene.node.wait()
-    assert scene.failing(**asked) == set()
+    fresh.node.stop()
+    fresh.node.start()
+    fresh.node.wait()
+    assert fresh.failing(**asked) == set()
     reverted = nodeproof("revert", run, "--yes", "--json")
     assert reverted.code == 0, reverted.out + reverted.err
-    assert scene.sh(STATE) == before
+    assert fresh.sh(STATE) == before
 
 
 RULE = "nft insert rule inet nodeproof"

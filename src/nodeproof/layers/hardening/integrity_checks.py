@@ -63,7 +63,7 @@ def test_database_is_there(host: Host, settings: Settings) -> None:
     state = host.check_output("systemctl show -p ActiveState --value %s", BUILD)
     if state == "activating":
         pytest.skip("AIDE's database is being built")
-    assert host.check_output("stat -c '%%a %%U' /var/lib/aide/aide.db") == "600 root"
+    assert host.check_output("stat -c '%a %U' /var/lib/aide/aide.db") == "600 root"
 
 
 @pytest.mark.control("NP-HRD-21")
