@@ -48,10 +48,11 @@ class Unit(FactBase[UnitData]):
     @override
     def command(self, unit: str) -> StringCommand:
         """Return a command that prints the unit's properties."""
-        # systemd answers nobody while it re-executes itself; then it is asked again.
+        # systemd answers nobody while it re-executes itself; then it is asked again. Where it
+        # does not run (sd_booted(3)) nobody ever answers.
         script = (
             'n=0; until systemctl show -p LoadState,ActiveState,UnitFileState -- "$1"; do '
-            "n=$((n + 1)); [ $n -lt 20 ] || exit 1; sleep 0.5; done; "
+            "n=$((n + 1)); [ $n -lt 20 ] && [ -d /run/systemd/system ] || exit 1; sleep 0.5; done; "
             f'[ ! -e {PENDING}/"$1" ] || echo Pending=yes'
         )
         return StringCommand("sh", "-c", QuoteString(script), "sh", QuoteString(unit))
