@@ -7,7 +7,7 @@ PYTEST := $(RUN) pytest
 ALONE := tests/nodes/test_lab_container.py
 FAST := tests/unit tests/test_operations.py tests/test_facts.py
 
-.PHONY: demo test lint fast nodes machines faults thorough test-dkms test-grub test-hardened test-vagrant record-nvidia-ctk record-amd-ctk setup-% clean
+.PHONY: demo test lint fast nodes machines faults judge thorough test-dkms test-grub test-hardened test-vagrant record-nvidia-ctk record-amd-ctk setup-% clean
 
 demo: setup-demo
 	$(RUN) nodeproof demo
@@ -42,6 +42,10 @@ machines: setup-machines
 # Hours on two emulated machines; FAULTS="--seed 1 --kinds power_reset" for some of it.
 faults: setup-machines
 	$(RUN) tests.faults $(FAULTS)
+
+# OpenSCAP, Lynis and ssh-audit of a hardened machine; JUDGE="--containers" for a part of it, quickly.
+judge: setup-machines
+	$(RUN) tests.judges $(JUDGE)
 
 # NVIDIA's open module from Debian: a kernel that it builds for, two that it does not.
 test-dkms: setup-nodes

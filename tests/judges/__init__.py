@@ -1,0 +1,1 @@
+"""Judges that others wrote: OpenSCAP, Lynis and ssh-audit, before and after an apply."""
