@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 import signal
 import sys
 import time
 import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -60,8 +58,9 @@ def main() -> int:
         _say(f"applied in {time.monotonic() - began:.0f} s: {len(done.changed(NODE))} changes")
         after = _judged(node, asked.distribution, wanted)
     for when, verdicts in (("before", before), ("after", after)):
-        rows = [asdict(verdict) for verdict in verdicts]
-        (folder / f"{when}.json").write_text(json.dumps(rows, indent=1))
+        for verdict in verdicts:
+            name = f"{when}-{verdict.judge.lower().replace(' ', '-')}"
+            (folder / f"{name}.txt").write_text(verdict.said)
     return _told(before, after)
 
 

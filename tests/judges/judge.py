@@ -32,6 +32,8 @@ class Verdict:
     failing: tuple[str, ...]
     """What it holds against the node, by the judge's own names."""
     detail: str = ""
+    said: str = ""
+    """All that it printed."""
 
 
 def prepare(node: Any, packages: Sequence[Path]) -> None:
@@ -77,6 +79,7 @@ def read_openscap(said: str, level: int) -> Verdict:
         f"{100 * passed / len(applicable):.1f} %",
         failing,
         f"{passed} of {len(applicable)} rules",
+        said,
     )
 
 
@@ -103,6 +106,7 @@ def read_lynis(said: str) -> Verdict:
         index[1],
         tuple(sorted({f"{name} {kind}: {text}" for kind, name, text in found})),
         f"{sum(kind == 'warning' for kind, *_ in found)} warnings",
+        said,
     )
 
 
@@ -135,4 +139,6 @@ def read_ssh_audit(said: str) -> Verdict:
         "ssh-audit",
         f"{fails} fail {len(found) - fails} warn",
         tuple(f"{name} {word}: {why}" for word, name, why in found),
+        f"{len(found)} findings",
+        said,
     )
