@@ -126,7 +126,8 @@ def tight() -> Generator[Change]:
     names = [QuoteString(path) for path in loose]
     yield Change("chown", "root", "--", *names, touches=touches)
     yield Change("chmod", "go-w", "--", *names, touches=touches)
-    if secret := [QuoteString(path) for path in loose if _is_secret(path)]:
+    if secrets := [path for path in loose if _is_secret(path)]:
+        secret = [QuoteString(path) for path in secrets]
         yield Change("chmod", "600", "--", *secret, touches=touches)
 
 
