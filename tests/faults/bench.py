@@ -60,7 +60,6 @@ echo 'odd name' >"/srv/with space/it's here"
 echo 'mine = 1' >/etc/mine.conf; chown ops:root /etc/mine.conf; chmod 664 /etc/mine.conf
 echo state >/var/lib/mine/state; chmod 600 /var/lib/mine/state
 printf '# mine\\nPrintLastLog no\\n' >/etc/ssh/sshd_config.d/50-mine.conf
-chmod 600 /etc/ssh/sshd_config.d/50-mine.conf
 echo 'Defaults:ops passwd_tries=2' >/etc/sudoers.d/50-mine; chmod 440 /etc/sudoers.d/50-mine
 echo '17 3 * * * true' | crontab -u ops -
 id keeper >/dev/null 2>&1 || useradd --create-home --groups games keeper

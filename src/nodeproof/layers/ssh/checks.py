@@ -6,7 +6,7 @@ import pytest
 from testinfra.host import Host
 
 from nodeproof.catalog.distributions import Distribution
-from nodeproof.layers.ssh.facts import LOOSE, UNREAD
+from nodeproof.layers.ssh.facts import UNREAD
 from nodeproof.layers.ssh.settings import RootLogin, Settings
 
 Effective = dict[str, list[str]]
@@ -82,6 +82,7 @@ def test_algorithms_only_as_asked(
 @pytest.mark.control("NP-SSH-04")
 def test_who_may_log_in(sshd: Effective, settings: Settings) -> None:
     """Only the users and groups asked for may log in."""
+    # The main file repeats what the drop-in says.
     found = ({*sshd.get("allowusers", [])}, {*sshd.get("allowgroups", [])})
     assert found == ({*settings.allow_users}, {*settings.allow_groups})
 
@@ -116,10 +117,13 @@ def test_sessions_limited(sshd: Effective, settings: Settings) -> None:
 @pytest.mark.control("NP-SSH-07")
 def test_files_tight(host: Host) -> None:
     """Who can write sshd's files decides who may log in; who reads a host key can pose as us."""
-    loose = host.check_output(LOOSE)
+    loose = host.check_output(
+        "find /etc/ssh ! -user root -o ! -type l -perm /022 -o -name 'ssh_host_*_key' -perm /077"
+    )
     assert not loose, f"not root's, or open to others: {loose}"
     dropin = host.check_output("stat -c '%a %U' /etc/ssh/sshd_config.d/10-nodeproof.conf")
     assert dropin == "600 root"
+    assert host.check_output("stat -c '%a %U' /etc/ssh/sshd_config") == "600 root"
 
 
 @pytest.mark.control("NP-SSH-08")

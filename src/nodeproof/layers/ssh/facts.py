@@ -12,12 +12,7 @@ from typing_extensions import override
 
 MAIN = "/etc/ssh/sshd_config"
 INCLUDE = "Include /etc/ssh/sshd_config.d/*.conf"
-LOOSE = (
-    "find /etc/ssh ! -user root -o ! -type l -perm /022 -o "
-    f"\\( -name 'ssh_host_*_key' -o -path {MAIN} -o -path '{MAIN}.d/*.conf' \\) "
-    "! -type l -perm /077"
-)
-"""A command that prints what others can write, or read where they need not."""
+
 
 UNREAD = (
     f"find -L {MAIN} {MAIN}.d -maxdepth 1 "
@@ -133,7 +128,7 @@ def _absolute(pattern: str) -> str:
 
 class LooseFiles(FactBase[list[str]]):
     """
-    Files of sshd that are not root's, or that others can write; what they can read of its secrets.
+    Files of sshd that are not root's, or that others can write, and host keys others can read.
 
     .. code:: python
 
@@ -146,7 +141,10 @@ class LooseFiles(FactBase[list[str]]):
     @override
     def command(self) -> str:
         """Return a command that prints one path a line."""
-        return LOOSE
+        return (
+            "find /etc/ssh ! -user root -o ! -type l -perm /022 "
+            "-o -name 'ssh_host_*_key' -perm /077"
+        )
 
     @override
     def process(self, output: list[str]) -> list[str]:

@@ -48,9 +48,11 @@ def decides(path: str, text: str, notify: str) -> Generator[FileUploadCommand | 
     """
 
     found: dict[str, str] = host.get_fact(SshdFiles)
-    for name, wanted in rewritten({**found, path: text}, path).items():
+    changed = rewritten({**found, path: text}, path)
+    # Its mode is ours, too: a control that is taken back must not share a file with another.
+    for name, wanted in {MAIN: found.get(MAIN, ""), **changed}.items():
         state: FileStateData | None = host.get_fact(FileState, path=name)
-        mode = state.mode if state is not None else "600"
+        mode = "600" if name == MAIN or state is None else state.mode
         yield from files.content._inner(path=name, text=wanted, mode=mode, notify=notify)
 
 
@@ -109,7 +111,7 @@ def _wins(one: Directive, earlier: bool, keys: set[str]) -> bool:
 @operation()
 def tight() -> Generator[Change]:
     """
-    Make sshd's files root's, writable by nobody else; its configuration and keys root's to read.
+    Make sshd's files root's, writable by nobody else, and host keys readable by nobody else.
 
     **Example:**
 
@@ -126,11 +128,6 @@ def tight() -> Generator[Change]:
     names = [QuoteString(path) for path in loose]
     yield Change("chown", "root", "--", *names, touches=touches)
     yield Change("chmod", "go-w", "--", *names, touches=touches)
-    if secrets := [path for path in loose if _is_secret(path)]:
-        secret = [QuoteString(path) for path in secrets]
+    if keys := [path for path in loose if path.endswith("_key")]:
+        secret = [QuoteString(path) for path in keys]
         yield Change("chmod", "600", "--", *secret, touches=touches)
-
-
-def _is_secret(path: str) -> bool:
-    """Tell whether only root has to read it; clients read the rest."""
-    return path.endswith("_key") or path == MAIN or path.startswith(f"{MAIN}.d/")
