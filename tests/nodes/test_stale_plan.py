@@ -65,7 +65,7 @@ MOVES = {
     "a file edited": (
         "echo '# mine' >>/etc/ssh/sshd_config",
         "sed -i '$d' /etc/ssh/sshd_config; systemctl reload ssh",
-        "/etc/ssh/sshd_config changed",
+        "/etc/ssh/sshd_config changed (content)",
     ),
     "a file made": (
         "echo '# mine' >/etc/ssh/sshd_config.d/98-moved.conf",
