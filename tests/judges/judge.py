@@ -67,9 +67,7 @@ def openscap(node: Any, distribution: str, level: int) -> Verdict:
 def read_openscap(said: str, level: int) -> Verdict:
     """Read what ``oscap xccdf eval`` prints."""
     pairs = re.findall(r"(?m)^Rule\s+(\S+)(?:\n.+)*?\nResult\s+(\w+)$", said)
-    results = {
-        rule.removeprefix("xccdf_org.ssgproject.content_rule_"): word for rule, word in pairs
-    }
+    results = {rule.removeprefix(RULE): word for rule, word in pairs}
     applicable = [rule for rule, word in results.items() if word in APPLIES]
     assert len(applicable) > 50, f"OpenSCAP judged {len(applicable)} rules: {said[-500:]}"
     failing = tuple(sorted(rule for rule in applicable if results[rule] != "pass"))
